@@ -1,0 +1,84 @@
+"""
+Networks as .npz archives of plain arrays, without pickle.
+
+Keys: ``format`` (the string "patterndim network"), ``version`` (1), ``widths`` (L + 1,),
+``slopes`` (L + 1,), ``biases`` (L + 1,) of bool, ``connections`` (E, 3) of source, target and
+whether trainable, ``theta`` (P,).
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from patterndim.architecture import Architecture, Connection, Layer
+from patterndim.errors import FileError, PatterndimError
+from patterndim.network import Network
+from patterndim.typing import AnyArray
+
+FORMAT = "patterndim network"
+VERSION = 1
+KEYS = ("format", "version", "widths", "slopes", "biases", "connections", "theta")
+
+
+def save(network: Network, path: Path) -> None:
+    """Write a network; nothing is left behind under ``path`` if writing fails half-way."""
+    architecture = network.architecture
+    arrays: dict[str, AnyArray] = {
+        "format": np.array(FORMAT),
+        "version": np.array(VERSION),
+        "widths": np.array(architecture.widths),
+        "slopes": np.array([layer.slope for layer in architecture.layers]),
+        "biases": np.array([layer.bias for layer in architecture.layers]),
+        "connections": np.array(
+            [(c.source, c.target, c.trainable) for c in architecture.connections]
+        ),
+        "theta": network.theta,
+    }
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise FileError(f"path must be writable, got {str(path)!r}: {error}") from error
+
+
+def load(path: Path) -> Network:
+    """Read a network, checking everything."""
+    arrays = read_arrays(path)
+    missing = [key for key in KEYS if key not in arrays]
+    if missing or str(arrays["format"]) != FORMAT:
+        raise FileError(f"source must be a patterndim network, got {str(path)!r} without {missing}")
+    if arrays["version"].shape != () or arrays["version"] != VERSION:
+        raise FileError(f"source must have format version {VERSION}, got {arrays['version']}")
+    try:
+        layers = tuple(
+            Layer(int(width), float(slope), bool(bias))
+            for width, slope, bias in zip(
+                arrays["widths"], arrays["slopes"], arrays["biases"], strict=True
+            )
+        )
+        connections = tuple(
+            Connection(int(u), int(v), bool(t)) for u, v, t in arrays["connections"]
+        )
+        return Network(Architecture(layers, connections), arrays["theta"])
+    except (PatterndimError, ValueError, TypeError) as error:
+        raise FileError(f"source must hold a valid network, got {str(path)!r}: {error}") from error
+
+
+def read_arrays(path: Path) -> dict[str, AnyArray]:
+    """All arrays of an archive; pickled objects are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise FileError(f"source must be an .npz archive, got {str(path)!r}")
+            return {key: archive[key] for key in archive.files}
+    except FileError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileError(
+            f"source must be a readable .npz file, got {str(path)!r}: {error}"
+        ) from error

@@ -1,0 +1,116 @@
+"""Forward propagation with a running rounding-error bound, and real products row by row."""
+
+import math
+
+from numba import njit
+
+from patterndim.typing import BoolArray, FloatArray
+
+kernel = njit(cache=True, nogil=True)
+
+UNIT = 2.0**-53
+TINY = 2.0**-1022
+
+
+@kernel
+def accumulate(left: FloatArray, right: FloatArray, start: int, stop: int, out: FloatArray) -> None:
+    """Add ``left @ right`` to ``out`` in rows start..stop, in one fixed order of summation."""
+    inner, columns = right.shape
+    for row in range(start, stop):
+        for k in range(inner):
+            factor = left[row, k]
+            if factor != 0.0:
+                for column in range(columns):
+                    out[row, column] += factor * right[k, column]
+
+
+@kernel
+def accumulate_bounded(
+    h: FloatArray, error: FloatArray, weight: FloatArray, start: int, stop: int, out: FloatArray
+) -> None:
+    """
+    Add ``h @ weight`` to ``out[0]`` with what its error bound needs, in rows start..stop.
+
+    ``out[1]`` receives the sum of absolute products, ``out[2]`` the error that ``h`` brings in;
+    ``h`` and ``error`` are (N, n_u), ``weight`` is (n_u, n_v), ``out`` is (3, N, n_v).
+    """
+    inner, columns = weight.shape
+    for row in range(start, stop):
+        for k in range(inner):
+            factor = h[row, k]
+            size = abs(factor)
+            inherited = error[row, k]
+            if size != 0.0 or inherited != 0.0:
+                for column in range(columns):
+                    w = weight[k, column]
+                    out[0, row, column] += factor * w
+                    out[1, row, column] += size * abs(w)
+                    out[2, row, column] += inherited * abs(w)
+
+
+@kernel
+def activate(
+    sums: FloatArray,
+    terms: int,
+    slope: float,
+    mask: BoolArray,
+    h: FloatArray,
+    error: FloatArray,
+    ratio: FloatArray,
+) -> None:
+    """
+    Overwrite mask, h, its error bound, and the ratio of each abs(z) to its error bound.
+
+    ``sums`` (3, N, n_v) comes from `accumulate_bounded`, each entry a sum of ``terms`` products.
+    The sign of z is certain where the ratio is above 1.  Any order of summation of n products
+    has an error below n u / (1 - n u) times the sum of their absolute values (Higham, Accuracy
+    and Stability of Numerical Algorithms, section 3.1), plus n times the smallest normal number
+    for underflow.  Doubling n u and adding 16 u covers the rounding of the bound itself.
+    """
+    gamma = (2.0 * terms + 16.0) * UNIT
+    rows, columns = mask.shape
+    for row in range(rows):
+        for column in range(columns):
+            z = sums[0, row, column]
+            bound = (gamma * sums[1, row, column] + sums[2, row, column]) * (1.0 + gamma)
+            bound += (terms + 1.0) * TINY
+            size = abs(z)
+            certain = size > bound and size < math.inf  # false if either is NaN or infinite
+            ratio[row, column] = size / bound if size < math.inf and bound < math.inf else 0.0
+            active = z > 0.0
+            mask[row, column] = active
+            if active:
+                h[row, column] = z
+                error[row, column] = bound
+            elif certain and slope == 0.0:
+                h[row, column] = 0.0
+                error[row, column] = 0.0
+            elif slope == 0.0:
+                h[row, column] = 0.0
+                error[row, column] = bound
+            else:
+                h[row, column] = slope * z
+                # An uncertain z may be positive, where the slope is 1.
+                error[row, column] = (slope if certain else 1.0) * bound * (1.0 + gamma)
+                error[row, column] += UNIT * slope * size + TINY
+
+
+@kernel
+def fill_jacobian(
+    sensitivity: FloatArray, h: FloatArray, start: int, stop: int, first: int, J: FloatArray
+) -> None:
+    """
+    Overwrite one weight block of J, shape (N, n_L, P), for the inputs start..stop.
+
+    The block starts at parameter ``first``; its entry (i, j) is B[c, x, i] h[x, j].
+    """
+    outputs, _, targets = sensitivity.shape
+    sources = h.shape[1]
+    for x in range(start, stop):
+        for c in range(outputs):
+            position = first
+            for i in range(targets):
+                factor = sensitivity[c, x, i]
+                for j in range(sources):
+                    J[x, c, position + j] = factor * h[x, j]
+                position += sources

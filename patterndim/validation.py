@@ -1,0 +1,117 @@
+"""Casts at the public boundary: whatever users hand over becomes one exact layout, or an error."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from patterndim.errors import ArgumentError, KindError, NonFiniteError, ShapeError
+from patterndim.typing import AnyArray, ArrayLike, FloatArray, Seed
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20}
+UNITS |= {"GIB": 2**30, "TB": 10**12, "TIB": 2**40}
+
+
+def real_array(name: str, value: ArrayLike) -> AnyArray:
+    """Array of real numbers in whatever numeric dtype it came; anything else is a `KindError`."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise KindError(f"{name} must not have masked entries, got a masked array")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{name} must be a rectangular array, got {_brief(value)}") from error
+    if array.dtype.kind not in "biuf":
+        raise KindError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def float_array(name: str, value: ArrayLike, shape: Sequence[int | str]) -> FloatArray:
+    """
+    C-contiguous finite float64 array of a shape, equal to what was given.
+
+    ``shape`` holds an int where the length is fixed and a letter where it is free.
+    """
+    array = real_array(name, value)
+    wanted = f"({', '.join(str(length) for length in shape)}{',' if len(shape) == 1 else ''})"
+    if array.ndim != len(shape) or any(
+        isinstance(length, int) and length != given
+        for length, given in zip(shape, array.shape, strict=True)
+    ):
+        raise ShapeError(f"{name} must have shape {wanted}, got {array.shape}")
+    if array.size == 0:
+        raise ShapeError(f"{name} must not be empty, got shape {array.shape}")
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(array, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise NonFiniteError(f"{name} must be finite, got {_first_not_finite(array)}")
+    # float64 holds 53 bits: larger integers and long doubles may not survive the cast.
+    if array.dtype.itemsize >= 8 and array.dtype != np.float64 and not _same(array, result):
+        raise KindError(f"{name} must be exact in float64, got {array.dtype} values that are not")
+    return result
+
+
+def _same(array: AnyArray, result: FloatArray) -> bool:
+    if array.dtype.kind == "f":
+        return bool(np.array_equal(result.astype(array.dtype), array))
+    # 2.0**63 and 2.0**64 are not int64 or uint64: casting them back would wrap.
+    limit = 2.0**63 if array.dtype.kind == "i" else 2.0**64
+    inside = bool((result < limit).all())
+    return inside and bool(np.array_equal(result.astype(array.dtype), array))
+
+
+def _first_not_finite(array: AnyArray) -> str:
+    position = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    return f"{array[position]} at {position}"
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def integer(name: str, value: object, *, low: int) -> int:
+    """Integer argument of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise KindError(f"{name} must be an integer, got {_brief(value)}")
+    if value < low:
+        raise ArgumentError(f"{name} must be at least {low}, got {value}")
+    return int(value)
+
+
+def number(name: str, value: object, *, low: float, high: float = float("inf")) -> float:
+    """Float argument with ``low <= value < high``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise KindError(f"{name} must be a number, got {_brief(value)}")
+    result = float(value)
+    if not low <= result < high:
+        upper = "" if high == float("inf") else f" and below {high:g}"
+        raise ArgumentError(f"{name} must be at least {low:g}{upper}, got {_brief(value)}")
+    return result
+
+
+def choice(name: str, value: str, options: Sequence[str]) -> str:
+    """One of a few names."""
+    if value not in options:
+        raise ArgumentError(f"{name} must be one of {', '.join(options)}, got {_brief(value)}")
+    return value
+
+
+def seed(rng: Seed) -> int:
+    """Seed that an int is, or that a generator draws."""
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**63 - 1))
+    return integer("rng", rng, low=0)
+
+
+def byte_count(memory: int | str | None) -> int | None:
+    """Number of bytes in 2000000000, "2GB" or "1.5 GiB"; None stays None."""
+    if memory is None or (isinstance(memory, int) and not isinstance(memory, bool) and memory > 0):
+        return memory
+    match = (
+        re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", memory) if isinstance(memory, str) else None
+    )
+    if match and match[2].upper() in UNITS and match[1].count(".") <= 1 and match[1] != ".":
+        return int(float(match[1]) * UNITS[match[2].upper()])
+    raise ArgumentError(
+        f'memory must be a positive number of bytes or like "2GB", got {_brief(memory)}'
+    )
