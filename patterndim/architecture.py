@@ -1,7 +1,7 @@
 """Static layered DAGs: which layers there are, what connects them, where their parameters are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -60,6 +60,10 @@ class Architecture:
         if len(self.layers) < 2:
             raise ArgumentError(f"layers must be at least input and output, got {len(self.layers)}")
         last = len(self.layers) - 1
+        # Only hidden layers have a slope, and the input receives nothing.
+        inputs = replace(self.layers[0], slope=0.0, bias=False)
+        outputs = replace(self.layers[-1], slope=0.0)
+        object.__setattr__(self, "layers", (inputs, *self.layers[1:-1], outputs))
         for v, layer in enumerate(self.layers):
             integer(f"width of layer {v}", layer.width, low=1)
             number(f"slope of layer {v}", layer.slope, low=0.0, high=1.0)

@@ -1,8 +1,8 @@
 """
 The arithmetics in which networks are propagated: floats, residues modulo a prime, support.
 
-`Real`, `Modular` and `Support` have the same few operations, so forward and backward recursions are written
-once.  Modular results are exact; real products are summed in one fixed order.
+`Real`, `Modular` and `Support` have the same few operations, so forward and backward recursions
+are written once.  Modular results are exact; real products are summed in one fixed order.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,8 @@ class Real:
 
     def reduce(self, values: FloatArray) -> FloatArray:
         """Return the values, with 0.0 for -0.0."""
-        return values + 0.0
+        positive: FloatArray = values + 0.0
+        return positive
 
     def random(self, rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
         """Standard normal numbers."""
@@ -53,8 +54,8 @@ class Real:
 
     def fast_product(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """Matrix product by BLAS, whose rounding may depend on the number of threads."""
-        product: FloatArray = left @ right
-        return product
+        out: FloatArray = np.matmul(left, right)
+        return out
 
     def accumulate_sketch(self, out: FloatArray, left: FloatArray, right: FloatArray) -> None:
         """Add left[j, c, x] * right[j, x] to out[j, c, x] in place."""
@@ -66,7 +67,7 @@ class Support:
 
     def encode(self, values: FloatArray) -> FloatArray:
         """1.0 where a number is not zero."""
-        return (values != 0.0).astype(np.float64)
+        return np.where(values != 0.0, 1.0, 0.0)
 
     def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """Matrix product: counts of paths are exact integers, cut back to 1.0."""

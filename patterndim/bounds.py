@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patterndim.architecture import Architecture
+from patterndim.architecture import Architecture, Connection
 from patterndim.arithmetic import Support
 from patterndim.factors import Factors, factor
 from patterndim.pattern import ActivationPattern
-from patterndim.typing import BoolArray, FloatArray
+from patterndim.typing import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ def parameter_bound(
     With the pattern frozen, C f(X) is a polynomial in theta.  A parameter is dead if its column
     vanishes identically: no sample carries a path through it.  The polynomial does not change
     when the incoming parameters of a hidden neuron are multiplied and its outgoing ones divided
-    by the same factor, provided that all its connections are trainable; at generic theta those
-    tangent vectors are as independent as the rows of the signed incidence matrix of neurons
-    against live parameters (see `independent_rescalings`).  So the generic rank is at most the
-    difference, and the rank at any theta is at most the generic rank.
+    by the same factor (neurons joined by an identity together); `independent_rescalings` counts
+    how many tangent vectors of that are independent at generic theta.  So the generic rank is at
+    most the difference, and the rank at any theta is at most the generic rank.
     """
     live = live_parameters(architecture, X, gate)
     count = 0
     last = len(architecture.layers) - 1
     for v in range(1, last + 1):
-        for array in (*(live.weights[e] for e in architecture.incoming[v]), live.biases[v]):
+        incoming = [e for e in architecture.incoming[v] if architecture.connections[e].trainable]
+        for array in (*(live.weights[e] for e in incoming), live.biases[v]):
             if array is not None:
                 # Of the output layer only the combinations by C count: C W and C b.
                 total = int(array.sum())
@@ -81,9 +81,9 @@ def parameter_bound(
 
 @dataclass(frozen=True)
 class Live:
-    """Which parameters some sample carries a path through, in the layout of the network."""
+    """Which matrix entries (of identities too) and biases some sample has a path through."""
 
-    weights: tuple[BoolArray | None, ...]
+    weights: tuple[BoolArray, ...]
     biases: tuple[BoolArray | None, ...]
 
 
@@ -94,10 +94,7 @@ def live_parameters(architecture: Architecture, X: FloatArray, gate: Sequence[Fl
     any_output = np.ones((1, architecture.widths[-1]))
     paths = factor(architecture, ones, X, gate, Support(), any_output)
     return Live(
-        tuple(
-            _carried(paths, connection.source, connection.target) if connection.trainable else None
-            for connection in architecture.connections
-        ),
+        tuple(_carried(paths, connection) for connection in architecture.connections),
         tuple(
             paths.sensitivity(v)[0].any(axis=0) if layer.bias else None
             for v, layer in enumerate(architecture.layers)
@@ -105,49 +102,50 @@ def live_parameters(architecture: Architecture, X: FloatArray, gate: Sequence[Fl
     )
 
 
-def _carried(paths: Factors, u: int, v: int) -> BoolArray:
-    return np.asarray(paths.sensitivity(v)[0].T @ paths.activations[u] > 0.0)
-
-
-def rescalable(architecture: Architecture) -> tuple[bool, ...]:
-    """For every layer, whether its neurons can be rescaled: hidden, every connection trainable."""
-    fixed = {v for c in architecture.connections if not c.trainable for v in (c.source, c.target)}
-    return tuple(
-        v in architecture.hidden_layers and v not in fixed for v in range(len(architecture.layers))
-    )
+def _carried(paths: Factors, connection: Connection) -> BoolArray:
+    """Entries (n_v, n_u) of a connection through which some sample has a path to the output."""
+    left, right = paths.sensitivity(connection.target)[0], paths.activations[connection.source]
+    if connection.trainable:
+        return np.asarray(left.T @ right > 0.0)
+    return np.diag(np.asarray((left * right).any(axis=0)))
 
 
 def independent_rescalings(architecture: Architecture, live: Live) -> int:
     """
     Number of independent rescaling directions at generic parameters.
 
-    The tangent vector of neuron i has entries +w on its incoming and -w on its outgoing
-    parameters.  A combination with coefficients c vanishes iff, along every live parameter, the
-    coefficients at its two ends agree, an end that cannot be rescaled (an input, an output, a
-    bias, a fixed connection) counting as 0.  So the deficit is the number of connected
-    components of neurons, joined by live parameters, that no such end belongs to.
+    A direction multiplies hidden neuron i by exp(t c_i).  It leaves the network unchanged if c is
+    equal at both ends of every identity that carries a path, and 0 at inputs and outputs: one
+    free coefficient per component of neurons joined by identities.  (An identity beside a
+    trainable matrix does not bind: W + I is as free as W.)  Its tangent vector vanishes iff c is
+    also equal along every live matrix entry, and 0 where a bias is live.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    first = np.cumsum([0, *architecture.widths])
+    ground = 0  # inputs, outputs and constants are one node; other inputs are isolated nodes
 
-    free = rescalable(architecture)
-    starts = np.cumsum([0, *(w * f for w, f in zip(architecture.widths, free, strict=True))])
-    neurons = int(starts[-1])
-    ground = neurons
+    def nodes(layer: int, index: IntArray) -> IntArray:
+        return first[layer] + index if layer in architecture.hidden_layers else 0 * index + ground
 
-    def nodes(layer: int, index: np.ndarray) -> np.ndarray:
-        return starts[layer] + index if free[layer] else np.full(len(index), ground)
-
-    edges = []
-    for W, connection in zip(live.weights, architecture.connections, strict=True):
-        if W is not None:
-            targets, sources = np.nonzero(W)
-            edges.append((nodes(connection.source, sources), nodes(connection.target, targets)))
+    bound, joined = [], []
+    free = {(c.source, c.target) for c in architecture.connections if c.trainable}
+    for W, c in zip(live.weights, architecture.connections, strict=True):
+        targets, sources = np.nonzero(W)
+        edge = nodes(c.source, sources), nodes(c.target, targets)
+        joined.append(edge)
+        if (c.source, c.target) not in free:
+            bound.append(edge)
     for v, b in enumerate(live.biases):
         if b is not None:
             targets = np.nonzero(b)[0]
-            edges.append((np.full(len(targets), ground), nodes(v, targets)))
-    left, right = (np.concatenate(ends) for ends in zip(*edges, strict=True))
-    graph = coo_array((np.ones(len(left)), (left, right)), shape=(neurons + 1, neurons + 1))
-    components, _ = connected_components(graph.tocsr(), directed=False)
-    return neurons - (int(components) - 1)
+            joined.append((0 * targets + ground, nodes(v, targets)))
+    return _components(bound, first[-2]) - _components(joined, first[-2])
+
+
+def _components(edges: Sequence[tuple[IntArray, IntArray]], size: int) -> int:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    left = np.concatenate([edge[0] for edge in edges]) if edges else np.empty(0, dtype=np.int64)
+    right = np.concatenate([edge[1] for edge in edges]) if edges else left
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=(size, size))
+    return int(connected_components(graph.tocsr(), directed=False)[0])

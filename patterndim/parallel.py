@@ -1,7 +1,7 @@
 """Ranges of rows shared among threads; the work itself releases the GIL inside kernels."""
 
-import itertools
 from collections.abc import Callable
+from itertools import pairwise
 from threading import Thread
 
 from patterndim.kernels import thread_count
@@ -19,9 +19,7 @@ def share_rows(work: Callable[[int, int], None], rows: int, operations: int) -> 
     """
     count = max(1, min(thread_count(), rows, operations // WORTH_A_THREAD))
     bounds = [rows * i // count for i in range(count + 1)]
-    threads = [
-        Thread(target=work, args=(start, stop)) for start, stop in itertools.pairwise(bounds)
-    ]
+    threads = [Thread(target=work, args=(start, stop)) for start, stop in pairwise(bounds[1:])]
     for thread in threads:
         thread.start()
     work(0, bounds[1])

@@ -72,13 +72,12 @@ def load(path: Path) -> Network:
 def read_arrays(path: Path) -> dict[str, AnyArray]:
     """All arrays of an archive; pickled objects are refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FileError(f"source must be an .npz archive, got {str(path)!r}")
-            return {key: archive[key] for key in archive.files}
-    except FileError:
-        raise
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.lib.npyio.NpzFile):
+                return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(
             f"source must be a readable .npz file, got {str(path)!r}: {error}"
         ) from error
+    raise FileError(f"source must be an .npz archive, got a single array in {str(path)!r}")

@@ -1,0 +1,175 @@
+"""
+Slow, obvious references.  Nothing here imports patterndim.
+
+A network is given as plain data: ``widths``, ``slopes`` (one per layer), and ``connections`` in
+the order of the parameters, each ``(source, target, W)`` with W a nested list or None for the
+identity, and ``biases``, one list or None per layer.  Numbers may be floats or Fractions.
+"""
+
+from fractions import Fraction
+
+import flint
+import numpy as np
+
+
+def describe(network, number=float):
+    """Plain data of a patterndim network, its numbers converted (exactly) by ``number``."""
+    architecture = network.architecture
+
+    def convert(array):
+        if array is None:
+            return None
+        return [[number(float(w)) for w in row] for row in np.atleast_2d(array)]
+
+    connections = [
+        (c.source, c.target, convert(W))
+        for c, W in zip(architecture.connections, network.weights, strict=True)
+    ]
+    biases = [None] + [None if b is None else convert(b)[0] for b in network.biases]
+    slopes = [number(float(layer.slope)) for layer in architecture.layers]
+    return architecture.widths, slopes, connections, biases
+
+
+def forward(plain, x):
+    """Preactivations and activations of every layer at one input."""
+    widths, slopes, connections, biases = plain
+    z, h = [None], [list(x)]
+    for v in range(1, len(widths)):
+        total = [0 * x[0]] * widths[v]
+        for source, target, W in connections:
+            if target == v:
+                for i in range(widths[v]):
+                    if W is None:
+                        total[i] += h[source][i]
+                    else:
+                        for j in range(widths[source]):
+                            total[i] += W[i][j] * h[source][j]
+        if biases[v] is not None:
+            total = [a + b for a, b in zip(total, biases[v], strict=True)]
+        z.append(total)
+        last = v == len(widths) - 1
+        h.append(total if last else [a if a > 0 else slopes[v] * a for a in total])
+    return z, h
+
+
+def exact_signs(network, X):
+    """Signs of all hidden preactivations in Fractions, one array per hidden layer."""
+    plain = describe(network, Fraction)
+    rows = [forward(plain, [Fraction(float(a)) for a in x])[0] for x in X]
+
+    def sign(a):
+        return (a > 0) - (a < 0)
+
+    return [np.array([[sign(a) for a in z[v]] for z in rows]) for v in range(1, len(plain[0]) - 1)]
+
+
+def derivative(plain, x, parameter):
+    """Derivative of the outputs by one parameter, by the chain rule layer after layer."""
+    widths, slopes, connections, _ = plain
+    z, h = forward(plain, x)
+    change = [[0 * x[0]] * widths[0]]
+    kind, where, i, j = parameter
+    for v in range(1, len(widths)):
+        total = [0 * x[0]] * widths[v]
+        for e, (source, target, W) in enumerate(connections):
+            if target != v:
+                continue
+            for a in range(widths[v]):
+                if W is None:
+                    total[a] += change[source][a]
+                else:
+                    for b in range(widths[source]):
+                        total[a] += W[a][b] * change[source][b]
+            if kind == "weight" and where == e:
+                total[i] += h[source][j]
+        if kind == "bias" and where == v:
+            total[i] += 1
+        if v < len(widths) - 1:
+            total = [t * (1 if a > 0 else slopes[v]) for t, a in zip(total, z[v], strict=True)]
+        change.append(total)
+    return change[-1]
+
+
+def parameters(plain):
+    """Names of all parameters in the order of theta."""
+    widths, _, connections, biases = plain
+    names = []
+    for v in range(1, len(widths)):
+        for e, (source, target, W) in enumerate(connections):
+            if target == v and W is not None:
+                names += [
+                    ("weight", e, i, j) for i in range(widths[v]) for j in range(widths[source])
+                ]
+        if biases[v] is not None:
+            names += [("bias", v, i, None) for i in range(widths[v])]
+    return names
+
+
+def jacobian(network, X, number=float):
+    """Parameter Jacobian as nested lists, rows input-major."""
+    plain = describe(network, number)
+    rows = []
+    for x in X:
+        x = [number(float(a)) for a in x]
+        columns = [derivative(plain, x, parameter) for parameter in parameters(plain)]
+        rows += [list(row) for row in zip(*columns, strict=True)]
+    return rows
+
+
+def softmax_rows(rows, outputs):
+    """Rows of differences with the last output: what a softmax lets through."""
+    return [
+        [a - b for a, b in zip(rows[x + c], rows[x + outputs - 1], strict=True)]
+        for x in range(0, len(rows), outputs)
+        for c in range(outputs - 1)
+    ]
+
+
+def rational_rank(rows):
+    """Rank over the rationals of nested lists of Fractions, by python-flint."""
+    if not rows:
+        return 0
+    integers = []
+    for row in rows:
+        denominator = np.lcm.reduce([a.denominator for a in row] or [1], dtype=object)
+        integers.append([int(a * denominator) for a in row])
+    return flint.fmpz_mat(integers).rank()
+
+
+def exact_rank(matrix):
+    """Rank over the rationals of an array of floats or integers."""
+    return rational_rank([[Fraction(a) for a in row] for row in np.asarray(matrix).tolist()])
+
+
+def flint_rank(matrix, modulus):
+    """Rank modulo a prime of an array of floats (dyadic rationals) or integers."""
+    matrix = np.asarray(matrix)
+    entries = residues(matrix, modulus) if matrix.dtype.kind == "f" else matrix % modulus
+    return flint.nmod_mat(*matrix.shape, [int(a) for a in entries.ravel()], modulus).rank()
+
+
+def residues(values, modulus):
+    """Array of Python integers: floats modulo a prime, each as numerator over denominator."""
+    flat = [Fraction(float(a)) for a in np.asarray(values).ravel()]
+    found = [a.numerator * pow(a.denominator, -1, modulus) % modulus for a in flat]
+    return np.array(found, dtype=object).reshape(np.shape(values))
+
+
+def modular_jacobian(network, X, masks, modulus):
+    """J of a multilayer perceptron modulo a prime, from given masks, in Python integers."""
+    W = [residues(w, modulus) for w in network.weights]
+    b = [residues(v, modulus) for v in network.biases]
+    h = [residues(X, modulus)]
+    for layer, (w, v) in enumerate(zip(W, b, strict=True)):
+        z = (h[-1] @ w.T + v) % modulus
+        h.append(z * masks[layer] if layer < len(masks) else z)
+    rows = []
+    for x in range(len(X)):
+        for c in range(len(b[-1])):
+            B, row = np.eye(len(b[-1]), dtype=int).astype(object)[c], []
+            for layer in range(len(W) - 1, -1, -1):
+                row = [np.outer(B, h[layer][x]).ravel() % modulus, B, *row]
+                if layer:
+                    B = (B @ W[layer]) % modulus * masks[layer - 1][x]
+            rows.append(np.concatenate(row))
+    return np.array(rows)
