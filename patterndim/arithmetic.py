@@ -35,7 +35,7 @@ class Real:
     def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """Matrix product, shape (m, n), the same for any number of threads."""
         out = np.zeros((left.shape[0], right.shape[1]))
-        left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+        left, right = np.require(left, None, "CW"), np.require(right, None, "CW")
 
         def work(start: int, stop: int) -> None:
             propagation.accumulate(left, right, start, stop, out)
@@ -120,7 +120,7 @@ class Modular:
             return np.ascontiguousarray(
                 np.where(small > self.modulus / 2, small - self.modulus, small)
             )
-        values = np.ascontiguousarray(values, dtype=np.float64)
+        values = np.require(values, np.float64, "CW")
         out = np.empty(values.shape)
         residues.float_residues(values.reshape(-1), self.modulus, self._powers, out.reshape(-1))
         return out

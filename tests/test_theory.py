@@ -13,9 +13,10 @@ from tests.strategies import networks, sample
 
 def shallow(rng, n0, n1, outputs=1, biased=True):
     """Shallow network whose output weights are not zero."""
-    values = (
-        (lambda *s: rng.integers(-3, 4, s)) if integers else (lambda *s: rng.standard_normal(s))
-    )
+
+    def values(*shape):
+        return rng.integers(-3, 4, shape)
+
     V = values(outputs, n1)
     V = np.where(V == 0, 1, V)
     bias = values(outputs) if biased else None

@@ -1,0 +1,168 @@
+"""Kernels against their own Python functions, and the rules of `patterndim.kernels`."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import patterndim as pdm
+from patterndim.arithmetic import Modular
+from patterndim.kernels import propagation, residues
+
+FILES = [Path(module.__file__) for module in (propagation, residues)]
+
+
+def interpreted(kernel):
+    return getattr(kernel, "py_func", kernel)
+
+
+def arrays(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng, Modular(8388593)
+
+
+def test_products_agree_bit_for_bit():
+    rng, _ = arrays()
+    left, right = rng.standard_normal((5, 7)), rng.standard_normal((7, 4))
+    left[1, 2] = 0.0
+    compiled, plain = np.zeros((5, 4)), np.zeros((5, 4))
+    propagation.accumulate(left, right, 1, 4, compiled)
+    interpreted(propagation.accumulate)(left, right, 1, 4, plain)
+    assert np.array_equal(compiled, plain)
+    assert not compiled[[0, 4]].any()
+    np.testing.assert_allclose(compiled[1:4], (left @ right)[1:4], rtol=1e-13)
+    sums, twin = np.zeros((3, 5, 4)), np.zeros((3, 5, 4))
+    error = np.abs(rng.standard_normal((5, 7))) * 1e-16
+    propagation.accumulate_bounded(left, error, right, 0, 5, sums)
+    interpreted(propagation.accumulate_bounded)(left, error, right, 0, 5, twin)
+    assert np.array_equal(sums, twin)
+    np.testing.assert_allclose(sums[1], np.abs(left) @ np.abs(right), rtol=1e-13)
+    np.testing.assert_allclose(sums[2], error @ np.abs(right), rtol=1e-13)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.25])
+def test_activations_agree_bit_for_bit(slope):
+    rng, _ = arrays()
+    sums = np.abs(rng.standard_normal((3, 6, 5)))
+    sums[0] *= rng.choice([-1.0, 1.0, 1e-17, 0.0], (6, 5))
+    sums[2] *= 1e-16
+    sums[0, 0, 0], sums[1, 0, 1] = np.nan, np.inf
+    found = []
+    for run in (propagation.activate, interpreted(propagation.activate)):
+        out = np.empty((6, 5), dtype=bool), *(np.empty((6, 5)) for _ in range(3))
+        run(sums, 9, slope, *out)
+        found.append(out)
+    for one, two in zip(*found, strict=True):
+        assert np.array_equal(one, two, equal_nan=one.dtype != bool)
+    mask, h, _, ratio = found[0]
+    assert ratio[0, 0] == ratio[0, 1] == 0.0
+    certain = ratio > 1
+    assert np.array_equal(mask[certain], sums[0][certain] > 0)
+    assert np.array_equal(h[certain], np.where(mask, sums[0], slope * sums[0])[certain])
+
+
+def test_residue_kernels_agree_bit_for_bit():
+    rng, arithmetic = arrays()
+    p, inverse = 8388593.0, 1.0 / 8388593.0
+    values = np.concatenate(
+        [
+            rng.standard_normal(50) * np.exp2(rng.integers(-1000, 1000, 50)),
+            [0.0, 5e-324, -1.7e308, 1.0, -3.0],
+        ]
+    )
+    outs = [np.empty(values.size), np.empty(values.size)]
+    residues.float_residues(values, 8388593, arithmetic._powers, outs[0])
+    interpreted(residues.float_residues)(values, 8388593, arithmetic._powers, outs[1])
+    assert np.array_equal(*outs)
+    big = rng.integers(-(2**52), 2**52, (6, 8)).astype(float)
+    one, two = big.copy(), big.copy()
+    residues.reduce_rows(one, 1, 5, p, inverse)
+    interpreted(residues.reduce_rows)(two, 1, 5, p, inverse)
+    assert np.array_equal(one, two)
+    assert not ((big - one).astype(np.int64) % 8388593).any()
+    A = arithmetic.random(rng, (12, 10))
+    A[3] = 0.0
+    A[:, 2] = 0.0
+    results = []
+    for run in (residues.eliminate, interpreted(residues.eliminate)):
+        B, labels, swaps = A.copy(), np.arange(12), np.arange(10)
+        found = run(B, np.array([0, 12, 0, 12]), 0, p, inverse, labels, swaps)
+        results.append((found, B, labels, swaps))
+    for left, right in zip(*results, strict=True):
+        assert np.array_equal(left, right)
+    assert results[0][0] == 9
+    assert np.array_equal(results[0][1][:9, :9], np.eye(9))
+    assert not results[0][1][9:].any()
+
+
+def test_jacobian_and_sketch_kernels_agree_bit_for_bit():
+    rng, arithmetic = arrays()
+    p, inverse = 8388593.0, 1.0 / 8388593.0
+    B, h = rng.standard_normal((2, 4, 3)), rng.standard_normal((4, 5))
+    one, two = np.zeros((4, 2, 20)), np.zeros((4, 2, 20))
+    propagation.fill_jacobian(B, h, 0, 4, 3, one)
+    interpreted(propagation.fill_jacobian)(B, h, 0, 4, 3, two)
+    assert np.array_equal(one, two)
+    assert one[2, 1, 3 + 1 * 5 + 4] == B[1, 2, 1] * h[2, 4]
+    left, right = arithmetic.random(rng, (3, 2, 4)), 2 * arithmetic.random(rng, (3, 4))
+    one, two = np.ones((3, 2, 4)), np.ones((3, 2, 4))
+    residues.accumulate_sketch(left, right, 0, 3, p, inverse, one)
+    interpreted(residues.accumulate_sketch)(left, right, 0, 3, p, inverse, two)
+    assert np.array_equal(one, two)
+    exact = 1 + left.astype(object) * right[:, np.newaxis, :].astype(object)
+    assert not ((exact - one.astype(object)) % 8388593).any()
+
+
+SIGNATURES = """
+import numpy as np
+import patterndim as pdm
+from patterndim.kernels import propagation, residues
+rng = np.random.default_rng(0)
+for network in (pdm.Network.random((5, 8, 7, 3), rng=0), pdm.Network.random((3, 2), rng=0)):
+    X = rng.standard_normal((30, network.widths[0]))
+    for given in (X, np.asfortranarray(X), X.tolist(), X[::2], X.astype(np.float32)):
+        for method in ("modular", "sketched", "numerical"):
+            pdm.local_dimension(network, given, method=method)
+        pdm.input_jacobian(network, given)
+A = rng.integers(-2, 3, (500, 400))
+A[:, :200] = A[:, 200:]
+pdm.rank.modular_rank(A)
+pdm.rank.modular_rank(np.asfortranarray(A[::2, ::2] / 3))
+for module in (propagation, residues):
+    for name, kernel in vars(module).items():
+        if getattr(kernel, "signatures", None):
+            print(name, len(kernel.signatures))
+"""
+
+
+@pytest.mark.compiled
+def test_every_kernel_has_one_signature():
+    command = [sys.executable, "-c", SIGNATURES]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    counts = dict(line.split() for line in run.stdout.splitlines())
+    assert set(counts) >= {
+        "accumulate",
+        "accumulate_bounded",
+        "activate",
+        "fill_jacobian",
+        "eliminate",
+        "swap_columns",
+        "float_residues",
+        "subtract_rows",
+    }
+    assert set(counts.values()) == {"1"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_kernels_keep_to_their_rules(path):
+    text = path.read_text()
+    assert "fastmath" not in text
+    assert "parallel=True" not in text
+    for node in ast.walk(ast.parse(text)):
+        assert not isinstance(node, ast.Raise | ast.Assert)
+        if isinstance(node, ast.ImportFrom):
+            assert node.module in ("numba", "patterndim.typing")
+    assert pdm.__version__

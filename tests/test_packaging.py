@@ -1,0 +1,104 @@
+"""The project's own rules: where facts live, import contracts that bite, imports that are quick."""
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+import patterndim as pdm
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs a checkout")
+
+
+def run(code):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def test_setup_cfg_holds_the_architecture_and_nothing_else():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert config.sections()
+    assert all(section.startswith("importlinter") for section in config.sections())
+
+
+def test_version_and_dependencies_have_one_home():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == pdm.__version__
+    names = sorted(re.match(r"[a-z]+", line)[0] for line in project["dependencies"])
+    assert names == ["numba", "numpy", "scipy"]
+
+
+def test_every_module_is_in_the_layers():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(re.findall(r"\w+", config["importlinter:contract:layers"]["layers"]))
+    present = {p.stem for p in (ROOT / "patterndim").iterdir() if p.suffix == ".py" or p.is_dir()}
+    assert listed == present - {"__init__", "__pycache__"}
+
+
+BREAKS = [
+    ("kernels/residues.py", "from patterndim.kernels import propagation", "cached kernel"),
+    ("kernels/residues.py", "import patterndim.network", "command line down"),
+    ("network.py", "import patterndim.dimension", "command line down"),
+    ("rank/modular.py", "import patterndim.network", "ranks are of matrices"),
+    ("jacobian.py", "import patterndim.rank", "ranks are of matrices"),
+    ("dimension.py", "import numba", "only the kernels know numba"),
+]
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize(("where", "line", "contract"), BREAKS)
+def test_contracts_break_when_they_should(where, line, contract, tmp_path):
+    shutil.copytree(ROOT / "patterndim", tmp_path / "patterndim")
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    path = tmp_path / "patterndim" / where
+    path.write_text(path.read_text() + f"\n{line}\n")
+    lint = "from importlinter.cli import lint_imports as run; raise SystemExit(run(no_cache=True))"
+    command = [sys.executable, "-c", lint]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 1
+    broken = re.findall(r"^(.*?) BROKEN", found.stdout, re.MULTILINE)
+    assert any(contract in name for name in broken), found.stdout
+
+
+def test_no_file_is_long():
+    for path in [*ROOT.glob("patterndim/**/*.py"), *ROOT.glob("bench/**/*.py")]:
+        assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_importing_loads_no_optional_package_and_no_more_of_scipy_than_numba_does():
+    code = "import sys, numba; before = set(sys.modules); import patterndim; "
+    added = run(code + "print(*set(sys.modules) - before)").stdout.split()
+    loaded = {name.split(".")[0] for name in added}
+    optional = {"scipy", "matplotlib", "jax", "torch", "flint", "sklearn", "threadpoolctl", "tqdm"}
+    assert "patterndim" in loaded
+    assert not loaded & optional
+
+
+@pytest.mark.compiled
+def test_importing_takes_little_more_than_importing_numba():
+    """Processor time of alternating runs; a ratio, with room for a noisy machine."""
+    code = "import resource, {}; print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"
+    ratios = []
+    for _ in range(7):
+        ours, numba = (float(run(code.format(name)).stdout) for name in ("patterndim", "numba"))
+        ratios.append(ours / numba)
+    assert median(ratios) < 1.3
+
+
+def test_the_digits_are_the_uci_ones():
+    X, y = pdm.data.digits()
+    assert X.shape == (1797, 64)
+    assert [int(n) for n in (y == y).nonzero()[0][[0, -1]]] == [0, 1796]
+    datasets = pytest.importorskip("sklearn.datasets")
+    original = datasets.load_digits()
+    assert (original.data == X * 16).all()
+    assert (y == original.target).all()
