@@ -112,5 +112,5 @@ def fill_jacobian(
             for i in range(targets):
                 factor = sensitivity[c, x, i]
                 for j in range(sources):
-                    J[x, c, position + j] = factor * h[x, j]
+                    J[x, c, position + j] = factor * h[x, j] + 0.0  # no negative zeros
                 position += sources
