@@ -178,7 +178,8 @@ def _concatenate(parts: Sequence[BoolArray]) -> BoolArray:
 
 def _certify(network: Network, X: FloatArray, first: int) -> ActivationPattern:
     """Pattern of a chunk of inputs that starts at input ``first``."""
-    masks, ratios = _propagate(network, X)
+    with np.errstate(over="ignore", invalid="ignore"):
+        masks, ratios = _propagate(network, X)
     doubts = [np.argwhere(ratio <= 1.0) for ratio in ratios]
     ties = []
     if samples := sorted({int(x) for doubt in doubts for x in doubt[:, 0]}):
