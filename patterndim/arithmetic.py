@@ -35,7 +35,7 @@ class Real:
     def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """Matrix product, shape (m, n), the same for any number of threads."""
         out = np.zeros((left.shape[0], right.shape[1]))
-        left, right = np.require(left, None, "CW"), np.require(right, None, "CW")
+        left, right = np.require(left, None, ["C", "W"]), np.require(right, None, ["C", "W"])
 
         def work(start: int, stop: int) -> None:
             propagation.accumulate(left, right, start, stop, out)
@@ -120,7 +120,7 @@ class Modular:
             return np.ascontiguousarray(
                 np.where(small > self.modulus / 2, small - self.modulus, small)
             )
-        values = np.require(values, np.float64, "CW")
+        values = np.require(values, np.float64, ["C", "W"])
         out = np.empty(values.shape)
         residues.float_residues(values.reshape(-1), self.modulus, self._powers, out.reshape(-1))
         return out
@@ -187,6 +187,17 @@ class Modular:
             residues.accumulate_sketch(left, right, start, stop, p, inverse, out)
 
         share_rows(work, out.shape[0], out.size)
+
+    def compress(
+        self, vectors: FloatArray, places: IntArray, weights: FloatArray, out: FloatArray
+    ) -> None:
+        """Add weights[t, i] * vectors[j, i] to out[j, places[t, i]] in place."""
+        p, inverse = float(self.modulus), self.inverse
+
+        def work(start: int, stop: int) -> None:
+            residues.compress(vectors, places, weights, start, stop, p, inverse, out)
+
+        share_rows(work, len(vectors), vectors.size * len(places))
 
 
 def is_prime(number: int) -> bool:

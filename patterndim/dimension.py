@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from patterndim import elimination, spectral
 from patterndim.architecture import Architecture
-from patterndim.errors import KindError
-from patterndim.frozen import FrozenJacobian, Progress
+from patterndim.elimination import Progress
+from patterndim.errors import KindError, MemoryLimitError
+from patterndim.frozen import FrozenJacobian
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern, activation_pattern, check_inputs
 from patterndim.rank.result import Rank
@@ -37,6 +39,13 @@ class Dimension(Rank):
     ties: int = 0
     uncertain: int = 0
     bound: str = ""
+
+
+def _check_memory(frozen: FrozenJacobian, method: str, limit: int | None) -> None:
+    modular = method == "modular"
+    need = elimination.need(frozen) if modular else spectral.need(frozen, method)
+    if limit is not None and need > limit:
+        raise MemoryLimitError(f"memory must be at least {need} bytes here, got {limit}")
 
 
 def _dimension(rank: Rank, frozen: FrozenJacobian) -> Dimension:
@@ -131,13 +140,13 @@ def local_dimension(
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
     frozen = FrozenJacobian.build(network.architecture, X, pattern, output)
-    frozen.check_memory(method, limit)
+    _check_memory(frozen, method, limit)
     if method == "modular":
-        rank = frozen.modular_rank(network.theta, seed, primes, progress)
+        rank = elimination.modular(frozen, network.theta, seed, primes, progress)
     elif method == "sketched":
-        rank = frozen.sketched_rank(network, seed)
+        rank = spectral.sketched(frozen, network, seed)
     else:
-        rank = frozen.numerical_rank(network)
+        rank = spectral.numerical(frozen, network)
     return _dimension(rank, frozen)
 
 
@@ -216,5 +225,5 @@ def generic_dimension(
         raise KindError(f"pattern must be an ActivationPattern, got {type(pattern).__name__}")
     pattern.check(architecture, len(X))
     frozen = FrozenJacobian.build(architecture, X, pattern, output)
-    frozen.check_memory("modular", limit)
-    return _dimension(frozen.modular_rank(None, seed, primes, progress), frozen)
+    _check_memory(frozen, "modular", limit)
+    return _dimension(elimination.modular(frozen, None, seed, primes, progress), frozen)

@@ -237,7 +237,7 @@ def _propagate(network: Network, X: FloatArray) -> tuple[list[BoolArray], list[F
 
 
 def _accumulate(h: FloatArray, error: FloatArray, W: FloatArray, sums: FloatArray) -> None:
-    transposed = np.require(W.T, None, "CW")
+    transposed = np.require(W.T, None, ["C", "W"])
 
     def work(start: int, stop: int) -> None:
         propagation.accumulate_bounded(h, error, transposed, start, stop, sums)

@@ -42,7 +42,7 @@ def float_array(name: str, value: ArrayLike, shape: Sequence[int | str]) -> Floa
         raise ShapeError(f"{name} must not be empty, got shape {array.shape}")
     with np.errstate(over="ignore"):
         # Kernels see one signature: C-contiguous and writable, though they never write here.
-        result = np.require(array, np.float64, "CW")
+        result = np.require(array, np.float64, ["C", "W"])
     if not np.isfinite(array).all():
         raise NonFiniteError(f"{name} must be finite, got {_first_not_finite(array)}")
     # float64 holds 53 bits: larger integers and long doubles may not survive the cast.

@@ -101,6 +101,31 @@ def accumulate_sketch(
 
 
 @kernel
+def compress(
+    vectors: FloatArray,
+    places: IntArray,
+    weights: FloatArray,
+    start: int,
+    stop: int,
+    modulus: float,
+    inverse: float,
+    out: FloatArray,
+) -> None:
+    """
+    Add weights[t, i] * vectors[j, i] to out[j, places[t, i]] for j in start..stop.
+
+    One product of residues and one residue: below (p/2 + 8)**2 + p/2 + 8 < 2**47.
+    """
+    copies, length = places.shape
+    for j in range(start, stop):
+        for t in range(copies):
+            for i in range(length):
+                place = places[t, i]
+                value = out[j, place] + weights[t, i] * vectors[j, i]
+                out[j, place] = _reduce(value, modulus, inverse)
+
+
+@kernel
 def _inverse(value: int, modulus: int) -> int:
     """Inverse modulo a prime by the extended Euclidean algorithm."""
     previous, current = modulus, value % modulus

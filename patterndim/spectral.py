@@ -1,0 +1,50 @@
+"""Numerical ranks of a frozen Jacobian: singular values of a float64 sketch, or of J itself."""
+
+import numpy as np
+
+from patterndim.arithmetic import Real
+from patterndim.factors import checked
+from patterndim.frozen import FrozenJacobian
+from patterndim.jacobian import dense
+from patterndim.network import Network
+from patterndim.rank.numerical import cut, singular_values
+from patterndim.rank.result import Rank
+from patterndim.rank.sketched import oversampling, sketch_until_deficient
+from patterndim.sketch import Directions
+from patterndim.typing import FloatArray
+
+
+def sketched(frozen: FrozenJacobian, network: Network, seed: int) -> Rank:
+    """Rank by singular values of a float64 sketch."""
+    if frozen.upper.value == 0:
+        return Rank(0, "proved", 0, 0)
+    factors = checked(network, frozen.X, frozen.gate, frozen.C)
+    rng = np.random.default_rng(seed)
+
+    def columns(count: int) -> FloatArray:
+        return Directions(frozen.architecture, Real(), rng, count).sketch(factors).T
+
+    return sketch_until_deficient(columns, frozen.upper.value, _tolerance(frozen), seed)
+
+
+def numerical(frozen: FrozenJacobian, network: Network) -> Rank:
+    """Rank by singular values of J itself."""
+    if frozen.upper.value == 0:
+        return Rank(0, "proved", 0, 0)
+    J = dense(checked(network, frozen.X, frozen.gate, frozen.C))
+    return cut(singular_values(J), _tolerance(frozen), frozen.upper.value)
+
+
+def need(frozen: FrozenJacobian, method: str) -> int:
+    """Bytes that "sketched" or "numerical" may take: the matrix, its copies, the factors."""
+    columns = frozen.architecture.parameter_count
+    if method == "sketched":
+        columns = frozen.upper.value + oversampling(frozen.upper.value)
+    factors = 2 * (frozen.rows + len(frozen.X)) * sum(frozen.architecture.widths)
+    return 8 * (3 * frozen.rows * columns + factors)
+
+
+def _tolerance(frozen: FrozenJacobian) -> float:
+    # J is computed in float64 from parameters that are taken as exact.
+    largest = max(frozen.rows, frozen.architecture.parameter_count)
+    return largest * float(np.finfo(np.float64).eps)
