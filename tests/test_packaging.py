@@ -49,7 +49,7 @@ BREAKS = [
     ("kernels/residues.py", "import patterndim.network", "command line down"),
     ("network.py", "import patterndim.dimension", "command line down"),
     ("rank/modular.py", "import patterndim.network", "ranks are of matrices"),
-    ("jacobian.py", "import patterndim.rank", "ranks are of matrices"),
+    ("jacobian.py", "import patterndim.rank", "know no ranks"),
     ("dimension.py", "import numba", "only the kernels know numba"),
 ]
 

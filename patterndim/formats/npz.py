@@ -71,13 +71,27 @@ def load(path: Path) -> Network:
 
 def read_arrays(path: Path) -> dict[str, AnyArray]:
     """All arrays of an archive; pickled objects are refused."""
+    found = _read(path, ".npz archive")
+    if isinstance(found, dict):
+        return found
+    raise FileError(f"source must be an .npz archive, got a single array in {str(path)!r}")
+
+
+def read_array(path: Path) -> AnyArray:
+    """The single array of an .npy file; pickled objects are refused."""
+    found = _read(path, ".npy array")
+    if isinstance(found, dict):
+        raise FileError(f"inputs must be one array, got an archive in {str(path)!r}")
+    return found
+
+
+def _read(path: Path, what: str) -> AnyArray | dict[str, AnyArray]:
     try:
         with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.lib.npyio.NpzFile):
-                return {key: archive[key] for key in archive.files}
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                return {key: loaded[key] for key in loaded.files}
+            array: AnyArray = loaded
+            return array
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileError(
-            f"source must be a readable .npz file, got {str(path)!r}: {error}"
-        ) from error
-    raise FileError(f"source must be an .npz archive, got a single array in {str(path)!r}")
+        raise FileError(f"source must be a readable {what}, got {str(path)!r}: {error}") from error

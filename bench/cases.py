@@ -1,0 +1,167 @@
+"""What is computed: the cases, each at its full size and at a smallest one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from patterndim import Network, data
+from patterndim.typing import FloatArray, IntArray
+
+#: The largest prime below 2**23.
+MODULUS = 8_388_593
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A network and inputs of shape (N, n_0)."""
+
+    network: Network
+    X: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Residues:
+    """A matrix of residues in 0..modulus-1."""
+
+    matrix: IntArray
+    modulus: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """
+    One size of a case.
+
+    Attributes
+    ----------
+    label : str
+        For people.
+    build : callable
+        Makes the problem, the same every time.
+    once : tuple of str
+        Peers that take minutes: the run that checks their answer is the one that is timed.
+    slow : tuple of str
+        Peers that are left out unless they are asked for.
+    """
+
+    label: str
+    build: Callable[[], Sample | Residues]
+    once: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    A task of `peers.TASKS`, the peers that take part, and the sizes.
+
+    Peers that count singular values above a tolerance only take part where the cut is clear: the
+    next singular value is smaller by a factor above 1e9 or, at full rank, the smallest one is
+    above the tolerance by a factor above 1e6.
+    """
+
+    name: str
+    summary: str
+    task: str
+    peers: tuple[str, ...]
+    sizes: tuple[Size, ...]
+    smoke: tuple[Size, ...]
+
+
+def mnist(widths: tuple[int, ...], count: int) -> Sample:
+    """The first digits of MNIST, 784 pixels from 0 to 1."""
+    with np.load(Path(__file__).parent / "data" / "mnist10k.npz") as archive:
+        X = archive["X"][:count] / 255.0
+    return Sample(Network.random(widths, init="torch", rng=0), X)
+
+
+def digits(widths: tuple[int, ...], count: int) -> Sample:
+    """The first digits of the small set that comes with the package, 64 pixels from 0 to 1."""
+    return Sample(Network.random(widths, init="torch", rng=0), data.digits()[0][:count])
+
+
+def gaussian(widths: tuple[int, ...], count: int) -> Sample:
+    """Independent standard normal inputs."""
+    X = np.random.default_rng(1).standard_normal((count, widths[0]))
+    return Sample(Network.random(widths, init="glorot", bias_std=0.05, rng=0), X)
+
+
+def residues(size: int, rank: int) -> Residues:
+    """Square matrix of at most the given rank, uniform if that is its size."""
+    rng = np.random.default_rng(0)
+    if rank == size:
+        return Residues(rng.integers(0, MODULUS, (size, size)), MODULUS)
+    left, right = rng.integers(0, MODULUS, (size, rank)), rng.integers(0, MODULUS, (rank, size))
+    # A sum of fewer than 2**17 products below 2**46 fits in int64.
+    return Residues(left @ right % MODULUS, MODULUS)
+
+
+def _digits_size(widths: tuple[int, ...], count: int, **peers: tuple[str, ...]) -> Size:
+    source = mnist if widths[0] == 784 else digits
+    return Size(f"{_dashes(widths)}, {count} digits", partial(source, widths, count), **peers)
+
+
+def _gaussian_size(widths: tuple[int, ...], count: int) -> Size:
+    return Size(f"{_dashes(widths)}, {count} Gaussian inputs", partial(gaussian, widths, count))
+
+
+def _residues_size(size: int, rank: int) -> Size:
+    label = f"{size} x {size}, " + ("uniform" if rank == size else f"product through {rank}")
+    return Size(label, partial(residues, size, rank))
+
+
+def _dashes(widths: tuple[int, ...]) -> str:
+    return "-".join(str(width) for width in widths)
+
+
+DEEP = (784, 30, 30, 30, 10)
+SMALL = (64, 8, 8, 10)
+
+CASES: dict[str, Case] = {
+    case.name: case
+    for case in (
+        Case(
+            "digits600",
+            "local dimension of 784-30-30-30-10 at 600 MNIST digits",
+            task="local dimension",
+            peers=("numpy", "jax", "torch"),
+            sizes=(_digits_size(DEEP, 600, once=("numpy", "jax", "torch"), slow=("jax", "torch")),),
+            smoke=(_digits_size(SMALL, 20),),
+        ),
+        Case(
+            "gaussian300",
+            "local dimension of 50-20-20-10 at 300 Gaussian inputs",
+            task="local dimension",
+            peers=("numpy", "jax", "torch", "flint"),
+            sizes=(_gaussian_size((50, 20, 20, 10), 300),),
+            smoke=(_gaussian_size((10, 6, 6, 3), 60),),
+        ),
+        Case(
+            "modular_rank",
+            "rank of residues modulo a prime, uniform and of low rank",
+            task="modular rank",
+            peers=("flint",),
+            sizes=(_residues_size(1000, 1000), _residues_size(1000, 600)),
+            smoke=(_residues_size(60, 60), _residues_size(60, 40)),
+        ),
+        Case(
+            "jacobian",
+            "dense parameter Jacobian of 784-30-30-30-10 at 100 MNIST digits",
+            task="parameter Jacobian",
+            peers=("jax", "torch", "fill"),
+            sizes=(_digits_size(DEEP, 100),),
+            smoke=(_digits_size(SMALL, 20),),
+        ),
+        Case(
+            "ntk",
+            "full Gram matrix J J^T of 784-30-30-30-10 at 200 MNIST digits",
+            task="Gram matrix",
+            peers=("numpy",),
+            sizes=(_digits_size(DEEP, 200),),
+            smoke=(_digits_size(SMALL, 20),),
+        ),
+    )
+}
