@@ -127,7 +127,7 @@ def compress(
 
 @kernel
 def _inverse(value: int, modulus: int) -> int:
-    """Inverse modulo a prime by the extended Euclidean algorithm."""
+    """Inverse modulo a prime, at most p/2 in absolute value, by the Euclidean algorithm."""
     previous, current = modulus, value % modulus
     a, b = 0, 1
     while current > 1:
@@ -179,10 +179,6 @@ def eliminate(
                 A[r, pivot], A[r, column] = A[r, column], A[r, pivot]
         target = start + found
         scale = float(_inverse(int(A[row, pivot]), int(modulus)))
-        if scale > modulus / 2:
-            scale -= modulus
-        elif scale < -modulus / 2:
-            scale += modulus
         # Almost reduced residues: below (p/2 + 8)**2 < 2**47.
         for c in range(pivot, columns):
             A[target, c] = _reduce(A[row, c] * scale, modulus, inverse)
