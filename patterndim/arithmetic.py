@@ -22,7 +22,7 @@ MODULUS_RANGE = (2**22, 2**23)
 #: Number of primes in `MODULUS_RANGE` (a test counts them).
 MODULUS_COUNT = 268_216
 #: Rows per slab of a product: the slab of the product stays near the cache for its reduction.
-SLAB = 512
+SLAB = 768
 
 
 class Real:

@@ -9,7 +9,7 @@ from patterndim.kernels import residues
 from patterndim.typing import FloatArray, IntArray
 
 #: Vectors per panel; `Modular.inner_length` is at least 127.
-PANEL = 256
+PANEL = 384
 #: Vectors that one kernel call eliminates.
 BASE = 16
 
