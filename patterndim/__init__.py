@@ -13,6 +13,7 @@ from patterndim.jacobian import input_jacobian, jacobian_operator, parameter_jac
 from patterndim.network import Network
 from patterndim.ntk import ntk
 from patterndim.pattern import ActivationPattern, activation_pattern
+from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "Layer",
     "Network",
     "activation_pattern",
+    "canonical_form",
     "data",
     "errors",
     "generic_dimension",
@@ -34,6 +36,9 @@ __all__ = [
     "ntk",
     "outputs",
     "parameter_jacobian",
+    "permute",
     "rank",
+    "rescale",
+    "rescaling_tangents",
     "save",
 ]
