@@ -4,7 +4,7 @@ patterndim: exact local dimension of ReLU networks from their activation pattern
 numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per row.
 """
 
-from patterndim import data, errors, rank
+from patterndim import data, errors, rank, training
 from patterndim.architecture import Architecture, Connection, Layer
 from patterndim.dimension import Dimension, generic_dimension, local_dimension
 from patterndim.factors import outputs
@@ -41,4 +41,5 @@ __all__ = [
     "rescale",
     "rescaling_tangents",
     "save",
+    "training",
 ]
