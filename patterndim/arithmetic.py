@@ -116,10 +116,9 @@ class Modular:
     def encode(self, values: AnyArray) -> FloatArray:
         """Residues of finite floats (exact: each is m * 2**e), integers or Python integers."""
         if values.dtype == object or values.dtype.kind in "iu":
-            small = (values % self.modulus).astype(np.float64)
-            return np.ascontiguousarray(
-                np.where(small > self.modulus / 2, small - self.modulus, small)
-            )
+            if values.dtype == object or max(int(values.max()), -int(values.min())) > 2**50:
+                values = values % self.modulus
+            return self.reduce(np.array(values, dtype=np.float64, order="C"))
         values = np.require(values, np.float64, ["C", "W"])
         out = np.empty(values.shape)
         residues.float_residues(values.reshape(-1), self.modulus, self._powers, out.reshape(-1))
