@@ -126,11 +126,7 @@ def canonical_form(network: Network) -> Network:
     >>> canonical_form(network).theta
     array([ 0.6,  0.8, -0.8,  0.6, 35. , 25. ,  1. ])
     """
-    if not isinstance(network, Network):
-        raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
-    architecture = network.architecture
-    if any(not connection.trainable for connection in architecture.connections):
-        raise ArgumentError("network must have no identity connections, got some")
+    architecture = _without_identities(network)
     for v in architecture.hidden_layers:
         incoming = _rows(network, v)
         lengths = np.sqrt((incoming**2).sum(axis=1))
@@ -171,9 +167,7 @@ def rescaling_tangents(network: Network) -> FloatArray:
     array([[ 4.,  0.,  3.,  0., -5.,  0.,  0.],
            [ 0.,  3.,  0., -4.,  0., -7.,  0.]])
     """
-    architecture = network.architecture
-    if any(not connection.trainable for connection in architecture.connections):
-        raise ArgumentError("network must have no identity connections, got some")
+    architecture = _without_identities(network)
     tangents = np.zeros((network.hidden_neurons, network.parameter_count))
     row = 0
     for v in architecture.hidden_layers:
@@ -189,6 +183,14 @@ def rescaling_tangents(network: Network) -> FloatArray:
                 bias[neuron] = b[neuron]
             row += 1
     return tangents
+
+
+def _without_identities(network: Network) -> Architecture:
+    if not isinstance(network, Network):
+        raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
+    if any(not connection.trainable for connection in network.architecture.connections):
+        raise ArgumentError("network must have no identity connections, got some")
+    return network.architecture
 
 
 def _per_layer(
