@@ -4,6 +4,7 @@ from hypothesis import given
 
 import patterndim as pdm
 from patterndim.errors import ArgumentError, FileError, KindError, NonFiniteError, ShapeError
+from patterndim.formats.npz import read_array
 from tests import oracles
 from tests.strategies import networks, sample
 
@@ -328,3 +329,35 @@ def test_any_layout_and_numeric_dtype_just_works(change):
         given.flags.writeable = False
     assert np.array_equal(pdm.parameter_jacobian(network, given), reference)
     assert pdm.local_dimension(network, given) == pdm.local_dimension(network, X)
+
+
+def test_randomly_damaged_files_are_file_errors_or_still_networks(tmp_path):
+    path = tmp_path / "network.npz"
+    pdm.save(pdm.Network.random((3, 2, 1)), path)
+    good = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(1000):
+        data = good.copy()
+        data[rng.integers(0, len(data), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(data.tobytes())
+        try:
+            pdm.load(path)
+        except FileError:
+            refused += 1
+    assert refused > 500
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (3",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000, 10000000), }",
+    ],
+)
+def test_damaged_array_headers_are_file_errors(header, tmp_path):
+    path = tmp_path / "X.npy"
+    padded = header.ljust(117) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded)
+    with pytest.raises(FileError, match=r"source must be a readable \.npy array"):
+        read_array(path)

@@ -6,6 +6,7 @@ Keys: ``format`` (the string "patterndim network"), ``version`` (1), ``widths`` 
 whether trainable, ``theta`` (P,).
 """
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,18 @@ from patterndim.typing import AnyArray
 
 FORMAT = "patterndim network"
 VERSION = 1
+# What numpy and zipfile raise for damaged files, found by changing bytes at random.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,  # an unknown compression or encryption
+    MemoryError,  # a header that promises more than there is
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 KEYS = ("format", "version", "widths", "slopes", "biases", "connections", "theta")
 
 
@@ -93,5 +106,5 @@ def _read(path: Path, what: str) -> AnyArray | dict[str, AnyArray]:
                 return {key: loaded[key] for key in loaded.files}
             array: AnyArray = loaded
             return array
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise FileError(f"source must be a readable {what}, got {str(path)!r}: {error}") from error
