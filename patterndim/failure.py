@@ -3,9 +3,8 @@
 import numpy as np
 
 from patterndim.architecture import Architecture
-from patterndim.arithmetic import MODULUS_RANGE, Real, prime_failure
+from patterndim.arithmetic import MODULUS_RANGE, prime_failure
 from patterndim.dyadic import lowest_bit
-from patterndim.factors import factor
 from patterndim.frozen import FrozenJacobian
 from patterndim.typing import FloatArray
 
@@ -17,51 +16,73 @@ def failure(
     Bound on the chance that one prime and sketch find ``rank`` although the rank is higher.
 
     Either the prime divides a nonzero minor of size rank + 1; or random parameters (``theta``
-    None) are a zero of it, a polynomial of degree (rank + 1) (depth - 1) (Schwartz-Zippel); or
-    ``spare`` of the columns added nothing, each with probability at most 2 / p, at one of fewer
-    than 64 stages; or as many random rows added nothing to compressed ones, each with
-    probability at most 1 / p.
+    None) are a zero of it, a polynomial of degree (rank + 1) times that of an entry of J
+    (Schwartz-Zippel); or some ``spare`` of the columns added nothing, each with probability at
+    most 2 / p; or as many random rows added nothing to compressed ones, each with probability
+    at most 1 / p, in one of fewer than 64 compressions.
     """
     least, size = MODULUS_RANGE[0], rank + 1
+    chance = 0.0
     if theta is None:
-        chance = size * (_depth(frozen.architecture) - 1) / least
-        ones = np.ones(frozen.architecture.parameter_count)
-        chance += prime_failure(size * _bits(frozen, ones))
-    else:
-        chance = prime_failure(size * _bits(frozen, theta))
-    chance += 64.0 * (2.0 * columns / least) ** spare + 64.0 * (1.0 / least) ** spare
+        chance = size * _degree(frozen.architecture) / least
+        # The coefficients of a minor are bounded by its value at ones, absolute values inside.
+        theta = np.ones(frozen.architecture.parameter_count)
+    lowest = _lowest_entry(frozen.architecture, theta, frozen.X)
+    largest = _largest_entry(frozen.architecture, theta, frozen.X)
+    chance += prime_failure(size * (largest + np.log2(size) - lowest))
+    chance += (2.0 * columns / least) ** spare + 64.0 * (1.0 / least) ** spare
     return min(1.0, chance)
 
 
-def _bits(frozen: FrozenJacobian, theta: FloatArray) -> float:
+def _degree(architecture: Architecture) -> int:
+    """Bound on the degree of the entries of J as polynomials in theta."""
+    h = [0] * len(architecture.layers)
+    B = [0] * len(architecture.layers)
+    for c in architecture.connections:
+        bias = int(architecture.layers[c.target].bias)
+        h[c.target] = max(h[c.target], h[c.source] + c.trainable, bias)
+    for c in reversed(architecture.connections):
+        B[c.source] = max(B[c.source], B[c.target] + c.trainable)
+    entries = [B[c.target] + h[c.source] for c in architecture.connections if c.trainable]
+    return max([*entries, *B])
+
+
+def _largest_entry(architecture: Architecture, theta: FloatArray, X: FloatArray) -> float:
     """
-    Bits per row of a minor of C J, as an integer times a power of two.
+    Bound on log2 of the absolute values of the entries of J (and of its coefficients at ones).
 
-    A minor is at most the product of the absolute sums of its rows, which only grow when
-    parameters and inputs are replaced by their absolute values.
+    In logarithms nothing overflows or underflows.  A layer is at most the largest absolute row
+    sum of a matrix times the largest entry before it, summed over what arrives; backwards it is
+    the largest column sum.  Slopes and the entries of C are at most 1.
     """
-    architecture, X = frozen.architecture, np.abs(frozen.X)
-    with np.errstate(over="ignore", invalid="ignore"):
-        factors = factor(architecture, np.abs(theta), X, frozen.gate, Real(), np.abs(frozen.C))
-        sums = np.zeros((len(frozen.C), len(X)))
-        for v, layer in enumerate(architecture.layers[1:], start=1):
-            carried = np.full(len(X), float(layer.bias))
-            for e in architecture.incoming[v]:
-                if (connection := architecture.connections[e]).trainable:
-                    carried += factors.activations[connection.source].sum(axis=1)
-            sums += factors.sensitivity(v).sum(axis=2) * carried
-        # One bit covers the rounding of the sums; the largest of NaNs is NaN, and fails.
-        largest = float(np.log2(np.maximum(sums, 1.0)).max()) + 1.0
-    return largest - _lowest_entry(architecture, theta, X)
+    weights, biases = architecture.weights_of(theta), architecture.biases_of(theta)
+    h = [_log2(np.abs(X).max())] + [-np.inf] * (len(architecture.layers) - 1)
+    B = [-np.inf] * (len(architecture.layers) - 1) + [0.0]
+    for v in range(1, len(architecture.layers)):
+        if (b := biases[v]) is not None:
+            h[v] = _log2(np.abs(b).max())
+        for e in architecture.incoming[v]:
+            W = weights[e]
+            grown = 0.0 if W is None else _log2_total(W, axis=1)
+            h[v] = float(np.logaddexp2(h[v], h[architecture.connections[e].source] + grown))
+    for W, c in reversed(list(zip(weights, architecture.connections, strict=True))):
+        grown = 0.0 if W is None else _log2_total(W, axis=0)
+        B[c.source] = float(np.logaddexp2(B[c.source], B[c.target] + grown))
+    entries = [B[c.target] + h[c.source] for c in architecture.connections if c.trainable]
+    # One bit for each layer covers the rounding of the logarithms.
+    return max([0.0, *entries, *B]) + len(architecture.layers)
 
 
-def _depth(architecture: Architecture) -> int:
-    """Largest number of trainable matrices on a path from input to output."""
-    depth = [0] * len(architecture.layers)
-    for connection in architecture.connections:
-        longer = depth[connection.source] + connection.trainable
-        depth[connection.target] = max(depth[connection.target], longer)
-    return depth[-1]
+def _log2_total(W: FloatArray, axis: int) -> float:
+    """log2 of the largest absolute row or column sum; scaled, so that it cannot overflow."""
+    largest = np.abs(W).max()
+    if largest == 0.0:
+        return -np.inf
+    return _log2(largest) + _log2((np.abs(W) / largest).sum(axis=axis).max())
+
+
+def _log2(value: float) -> float:
+    return float(np.log2(value)) if value > 0.0 else -np.inf
 
 
 def _lowest_entry(architecture: Architecture, theta: FloatArray, X: FloatArray) -> int:

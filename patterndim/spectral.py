@@ -3,11 +3,12 @@
 import numpy as np
 
 from patterndim.arithmetic import Real
+from patterndim.errors import NonFiniteError
 from patterndim.factors import checked
 from patterndim.frozen import FrozenJacobian
 from patterndim.jacobian import dense
 from patterndim.network import Network
-from patterndim.rank.numerical import cut, singular_values
+from patterndim.rank.numerical import spectral_rank
 from patterndim.rank.result import Rank
 from patterndim.rank.sketched import oversampling, sketch_until_deficient
 from patterndim.sketch import Directions
@@ -22,7 +23,13 @@ def sketched(frozen: FrozenJacobian, network: Network, seed: int) -> Rank:
     rng = np.random.default_rng(seed)
 
     def columns(count: int) -> FloatArray:
-        return Directions(frozen.architecture, Real(), rng, count).sketch(factors).T
+        with np.errstate(over="ignore", invalid="ignore"):
+            sketch = Directions(frozen.architecture, Real(), rng, count).sketch(factors).T
+        if not np.isfinite(sketch).all():
+            raise NonFiniteError(
+                "inputs must not make the sketch overflow float64, got an overflow"
+            )
+        return sketch
 
     return sketch_until_deficient(columns, frozen.upper.value, _tolerance(frozen), seed)
 
@@ -32,7 +39,7 @@ def numerical(frozen: FrozenJacobian, network: Network) -> Rank:
     if frozen.upper.value == 0:
         return Rank(0, "proved", 0, 0)
     J = dense(checked(network, frozen.X, frozen.gate, frozen.C))
-    return cut(singular_values(J), _tolerance(frozen), frozen.upper.value)
+    return spectral_rank(J, _tolerance(frozen), frozen.upper.value)
 
 
 def need(frozen: FrozenJacobian, method: str) -> int:

@@ -12,14 +12,31 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MI
 UNITS |= {"GIB": 2**30, "TB": 10**12, "TIB": 2**40}
 
 
-def real_array(name: str, value: ArrayLike) -> AnyArray:
-    """Array of real numbers in whatever numeric dtype it came; anything else is a `KindError`."""
+def exact_array(name: str, value: ArrayLike) -> AnyArray:
+    """
+    Array that holds exactly what was given, of whatever dtype that takes.
+
+    numpy turns a list of integers that no one integer type can hold into rounded floats; here it
+    becomes an array of Python objects instead.
+    """
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise KindError(f"{name} must not have masked entries, got a masked array")
     try:
         array = np.asarray(value)
-    except ValueError as error:
+        if array.dtype.kind == "f" and isinstance(value, Sequence):
+            entries = np.asarray(value, dtype=object)
+            if any(isinstance(a, int | np.integer) and int(float(a)) != a for a in entries.flat):
+                return entries
+    except (ValueError, OverflowError) as error:
         raise ShapeError(f"{name} must be a rectangular array, got {_brief(value)}") from error
+    return array
+
+
+def real_array(name: str, value: ArrayLike) -> AnyArray:
+    """Array of real numbers in whatever numeric dtype it came; anything else is a `KindError`."""
+    array = exact_array(name, value)
+    if array.dtype == object and array.size and isinstance(array.flat[0], int | float):
+        raise KindError(f"{name} must be exact in float64, got integers that are not")
     if array.dtype.kind not in "biuf":
         raise KindError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array

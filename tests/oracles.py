@@ -6,6 +6,7 @@ the order of the parameters, each ``(source, target, W)`` with W a nested list o
 identity, and ``biases``, one list or None per layer.  Numbers may be floats or Fractions.
 """
 
+import math
 from fractions import Fraction
 
 import flint
@@ -131,8 +132,8 @@ def rational_rank(rows):
         return 0
     integers = []
     for row in rows:
-        denominator = np.lcm.reduce([a.denominator for a in row] or [1], dtype=object)
-        integers.append([int(a * denominator) for a in row])
+        denominator = math.lcm(*(a.denominator for a in row))
+        integers.append([a.numerator * (denominator // a.denominator) for a in row])
     return flint.fmpz_mat(integers).rank()
 
 

@@ -267,3 +267,38 @@ def test_bad_options_are_refused():
 
 def test_the_package_exports_the_methods():
     assert pdm.rank.modular_rank is modular_rank
+
+
+def test_lists_of_integers_that_numpy_would_round_are_exact_or_refused():
+    """numpy reads a list that needs int64 and uint64 at once as rounded floats."""
+    k = 2**62 + 400
+    assert modular_rank([[3 * k, -3], [k, -1]]).value == 1
+    assert modular_rank([[k, 0], [2**63 + 5, -1]]).kind == "proved"
+    with pytest.raises(KindError, match="A must hold real numbers or integers"):
+        modular_rank([[2**53 + 1, 0.5]])
+    for method in (numerical_rank, sketched_rank):
+        with pytest.raises(KindError, match="A must be exact in float64, got integers"):
+            method([[3 * k, -3], [k, -1]])
+    with pytest.raises(KindError, match="must be exact in float64, got integers"):
+        pdm.Network.from_layers([[[2**53 + 1, 0.5]]])
+
+
+def test_masked_matrices_are_refused():
+    with pytest.raises(KindError, match="A must not have masked entries"):
+        modular_rank(np.ma.array([[1, 2], [2, 5]], mask=[[0, 0], [0, 1]]))
+
+
+def test_bits_of_large_integers_are_not_rounded_away():
+    A = np.array([[2**60 + 1, 2**60], [2**61 + 2, 2**61]])
+    assert 120 < minor_bits(A, 2) < minor_bits(A.astype(object), 2) + 4
+
+
+@pytest.mark.parametrize("value", [1.7e308, 5e-324, 1e-310])
+def test_matrices_near_the_ends_of_float64_keep_their_rank(value):
+    assert numerical_rank(np.full((2, 2), value)).value == 1
+    assert numerical_rank(np.full((2, 2), 1.7e308)).gap > 1e10
+    if value < 1:
+        assert sketched_rank(np.full((2, 2), value)).value == 1
+    else:
+        with pytest.raises(NonFiniteError, match="A @ Omega must be finite"):
+            sketched_rank(np.full((200, 200), value))

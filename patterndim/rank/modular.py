@@ -8,6 +8,7 @@ from patterndim.errors import KindError, NonFiniteError, ShapeError
 from patterndim.rank.echelon import Echelon
 from patterndim.rank.result import Rank
 from patterndim.typing import AnyArray, ArrayLike, Seed
+from patterndim.validation import exact_array
 from patterndim.validation import seed as as_seed
 
 #: Vectors that are eliminated at a time: those after full rank is reached are never touched.
@@ -72,10 +73,7 @@ def modular_rank(
 
 
 def _matrix(A: ArrayLike) -> AnyArray:
-    try:
-        matrix = np.asarray(A)
-    except (ValueError, OverflowError) as error:
-        raise ShapeError("A must be a rectangular array") from error
+    matrix = exact_array("A", A)
     if matrix.ndim not in (2, 3) or 0 in matrix.shape:
         raise ShapeError(f"A must have shape (m, n) or (k, m, n), not empty, got {matrix.shape}")
     if matrix.dtype == object:
@@ -123,12 +121,12 @@ def minor_bits(matrix: AnyArray, size: int) -> float:
     Hadamard: its absolute value is at most the product of the norms of its rows, each at most
     sqrt(size) times the largest entry.
     """
+    # Every integer is an integer times 2**0; a float64 copy of it would be rounded.
+    lowest = lowest_bit(matrix.astype(np.float64)) if matrix.dtype.kind == "f" else 0
     if matrix.dtype == object:
-        lowest = 0
         logs = [max(abs(int(entry)).bit_length() for entry in row) for row in matrix]
         log_rows = np.array(logs, dtype=np.float64)
     else:
-        lowest = lowest_bit(matrix.astype(np.float64))
         # One bit covers the rounding of 64-bit integers and of the logarithm.
         largest = np.abs(matrix.astype(np.float64)).max(axis=1)
         log_rows = np.log2(largest[largest > 0]) + 1.0

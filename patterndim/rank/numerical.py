@@ -47,7 +47,7 @@ def numerical_rank(A: ArrayLike, rtol: float | None = None) -> Rank:
         rtol = min(max(matrix.shape) * data_precision(given), 0.5)
     else:
         number("rtol", rtol, low=0.0, high=1.0)
-    return cut(singular_values(matrix), rtol, min(matrix.shape))
+    return spectral_rank(matrix, rtol, min(matrix.shape))
 
 
 def data_precision(A: AnyArray) -> float:
@@ -75,23 +75,19 @@ def data_precision(A: AnyArray) -> float:
     return float(np.finfo(np.float64).eps)
 
 
-def singular_values(matrix: FloatArray) -> FloatArray:
-    """Singular values in descending order; the matrix is scaled so that nothing overflows."""
+def spectral_rank(matrix: FloatArray, rtol: float, upper: int) -> Rank:
+    """Rank by singular values of a finite matrix, at most a bound that holds for certain."""
     from scipy.linalg import svdvals
 
+    # Counted at a scale where nothing overflows; a power of two does not round.
     largest = float(np.abs(matrix).max())
-    if largest == 0.0:
-        return np.zeros(min(matrix.shape))
-    scale = 2.0 ** -int(np.frexp(largest)[1]) if largest > 2.0**-1000 else 2.0**1000
-    return np.asarray(svdvals(matrix * scale, overwrite_a=True), dtype=np.float64) / scale
-
-
-def cut(sigma: FloatArray, rtol: float, upper: int) -> Rank:
-    """Rank from singular values in descending order, at most a bound that holds for certain."""
+    scale = 2.0 ** -int(np.clip(np.frexp(largest)[1], -1000, 1000)) if largest else 1.0
+    sigma = np.asarray(svdvals(matrix * scale, overwrite_a=True), dtype=np.float64)
     value = min(int(np.count_nonzero(sigma > rtol * sigma[0])), upper)
     above = float(sigma[value - 1]) if value else float("nan")
     below = float(sigma[value]) if value < len(sigma) else float("nan")
     gap = None
     if value and value < len(sigma):
         gap = above / below if below > 0.0 else float("inf")
-    return Rank(value, "numerical", 0, upper, gap=gap, sigma=(above, below), rtol=rtol)
+    pair = above / scale, below / scale
+    return Rank(value, "numerical", 0, upper, gap=gap, sigma=pair, rtol=rtol)

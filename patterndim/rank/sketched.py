@@ -1,12 +1,13 @@
 """Rank by singular values of a random sketch."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patterndim.errors import KindError, ShapeError
-from patterndim.rank.numerical import cut, data_precision, singular_values
+from patterndim.rank.numerical import data_precision, spectral_rank
 from patterndim.rank.result import Rank
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import float_array, number, real_array
@@ -80,9 +81,9 @@ def sketched_rank(
     generator = np.random.default_rng(seed)
 
     def columns(count: int) -> FloatArray:
-        return float_array(
-            "A @ Omega", multiply(generator.standard_normal((shape[1], count))), (shape[0], count)
-        )
+        omega = generator.standard_normal((shape[1], count))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float_array("A @ Omega", multiply(omega), (shape[0], count))
 
     tolerance = min(max(shape) * precision, 0.5) if rtol is None else rtol
     return sketch_until_deficient(columns, min(shape), tolerance, seed)
@@ -99,19 +100,10 @@ def sketch_until_deficient(
     most = upper + oversampling(upper)
     sketch = columns(min(FIRST, most))
     while True:
-        rank = cut(singular_values(sketch), rtol, upper)
+        rank = spectral_rank(sketch, rtol, upper)
         width = sketch.shape[1]
         if width >= min(rank.value + oversampling(rank.value), most):
-            return Rank(
-                rank.value,
-                "numerical",
-                0,
-                upper,
-                seed=seed,
-                gap=rank.gap,
-                sigma=rank.sigma,
-                rtol=rtol,
-            )
+            return replace(rank, seed=seed)
         sketch = np.concatenate([sketch, columns(min(width, most - width))], axis=1)
 
 
