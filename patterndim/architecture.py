@@ -1,7 +1,7 @@
 """Static layered DAGs: which layers there are, what connects them, where their parameters are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from patterndim.errors import ArgumentError, KindError, ShapeError
 from patterndim.typing import FloatArray
-from patterndim.validation import integer, number
+from patterndim.validation import integer, number, sequence
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,17 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Check that this is a layered DAG in which every layer can matter."""
-        if len(self.layers) < 2:
-            raise ArgumentError(f"layers must be at least input and output, got {len(self.layers)}")
-        last = len(self.layers) - 1
-        # Only hidden layers have a slope, and the input receives nothing.
-        inputs = replace(self.layers[0], slope=0.0, bias=False)
-        outputs = replace(self.layers[-1], slope=0.0)
-        object.__setattr__(self, "layers", (inputs, *self.layers[1:-1], outputs))
-        for v, layer in enumerate(self.layers):
-            integer(f"width of layer {v}", layer.width, low=1)
-            number(f"slope of layer {v}", layer.slope, low=0.0, high=1.0)
+        layers = sequence("layers", self.layers)
+        connections = sequence("connections", self.connections)
+        if len(layers) < 2:
+            raise ArgumentError(f"layers must be at least input and output, got {len(layers)}")
+        last = len(layers) - 1
+        object.__setattr__(
+            self, "layers", tuple(_layer(v, layers[v], last) for v in range(last + 1))
+        )
+        object.__setattr__(self, "connections", tuple(_connection(c) for c in connections))
         for connection in self.connections:
-            u = integer("source of a connection", connection.source, low=0)
-            v = integer("target of a connection", connection.target, low=1)
+            u, v = connection.source, connection.target
             if not u < v <= last:
                 raise ArgumentError(
                     f"connections must lead to a later layer, at most {last}, got {u} -> {v}"
@@ -95,7 +93,8 @@ class Architecture:
         cls, widths: Sequence[int], *, slope: float | Sequence[float] = 0.0, bias: bool = True
     ) -> Self:
         """Multilayer perceptron: widths from input to output, one slope or one per hidden layer."""
-        layers = make_layers(widths, slope, [bias] * (len(widths) - 1))
+        widths = sequence("widths", widths)
+        layers = make_layers(widths, slope, [bias] * max(len(widths) - 1, 0))
         return cls(layers, tuple(Connection(v - 1, v) for v in range(1, len(layers))))
 
     @property
@@ -165,23 +164,38 @@ class Architecture:
         return tuple(weights), tuple(biases), position
 
 
+def _layer(v: int, layer: object, last: int) -> Layer:
+    """Layer v in plain Python numbers; only hidden layers have a slope, the input no bias."""
+    if not isinstance(layer, Layer):
+        raise KindError(f"layer {v} must be a Layer, got {layer!r}")
+    if not isinstance(layer.bias, bool | np.bool_):
+        raise KindError(f"bias of layer {v} must be a bool, got {layer.bias!r}")
+    width = integer(f"width of layer {v}", layer.width, low=1)
+    slope = number(f"slope of layer {v}", layer.slope, low=0.0, high=1.0)
+    return Layer(width, slope if 0 < v < last else 0.0, bool(layer.bias) and v > 0)
+
+
+def _connection(connection: object) -> Connection:
+    """Connection in plain Python numbers."""
+    if not isinstance(connection, Connection):
+        raise KindError(f"connections must be Connections, got {connection!r}")
+    if not isinstance(connection.trainable, bool | np.bool_):
+        raise KindError(f"trainable must be a bool, got {connection.trainable!r}")
+    source = integer("source of a connection", connection.source, low=0)
+    target = integer("target of a connection", connection.target, low=1)
+    return Connection(source, target, bool(connection.trainable))
+
+
 def make_layers(
     widths: Sequence[int], slope: float | Sequence[float], biases: Sequence[bool]
 ) -> tuple[Layer, ...]:
     """Layers from widths, one slope or one per hidden layer, and which layers have a bias."""
-    if isinstance(widths, str | bytes) or not isinstance(widths, Sequence | np.ndarray):
-        raise KindError(f"widths must be a sequence of integers, got {widths!r}")
+    widths = sequence("widths", widths)
     hidden = max(len(widths) - 2, 0)
-    slopes = [slope] * hidden if isinstance(slope, int | float | np.number) else list(slope)
+    scalar = isinstance(slope, int | float | np.number)
+    slopes = [slope] * hidden if scalar else sequence("slope", slope)
     if len(slopes) != hidden:
         raise ShapeError(f"slope must be a number or one per hidden layer, {hidden}, got {slope}")
-    return tuple(
-        Layer(
-            integer(f"width of layer {v}", width, low=1),
-            number(f"slope of layer {v}", slopes[v - 1], low=0.0, high=1.0)
-            if 0 < v <= hidden
-            else 0.0,
-            bias=v > 0 and bool(biases[v - 1]),
-        )
-        for v, width in enumerate(widths)
-    )
+    inner = [0.0, *slopes, 0.0]
+    given = [False, *biases]
+    return tuple(Layer(width, inner[v], given[v]) for v, width in enumerate(widths))

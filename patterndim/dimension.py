@@ -11,7 +11,7 @@ from patterndim.network import Network
 from patterndim.pattern import ActivationPattern, activation_pattern, check_inputs
 from patterndim.rank.result import Rank
 from patterndim.typing import ArrayLike, Seed
-from patterndim.validation import byte_count, choice, float_array, integer
+from patterndim.validation import byte_count, callable_or_none, choice, float_array, integer
 from patterndim.validation import seed as as_seed
 
 METHODS = ("modular", "sketched", "numerical")
@@ -71,7 +71,8 @@ def local_dimension(
     The dimension of the set of outputs ``f_theta(X)`` reached by moving the parameters near
     ``theta``, the inputs staying fixed.  For almost every ``theta`` it is determined by the
     activation pattern of the sample [1]_; it is unchanged by positive rescaling and permutation
-    of hidden neurons, and at most the number of parameters minus that of hidden neurons.
+    of hidden neurons, and (without identity connections) at most the number of parameters minus
+    that of hidden neurons.
 
     The default method is exact arithmetic modulo a random prime: its value is a lower bound for
     certain, and "proved" where it meets an upper bound that holds for certain.
@@ -136,6 +137,7 @@ def local_dimension(
     choice("method", method, METHODS)
     choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
+    callable_or_none("progress", progress)
     integer("primes", primes, low=1)
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
@@ -212,6 +214,7 @@ def generic_dimension(
     """
     choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
+    callable_or_none("progress", progress)
     integer("primes", primes, low=1)
     if isinstance(network, Network):
         X, architecture = check_inputs(network, inputs), network.architecture

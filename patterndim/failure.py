@@ -31,7 +31,7 @@ def failure(
     largest = _largest_entry(frozen.architecture, theta, frozen.X)
     chance += prime_failure(size * (largest + np.log2(size) - lowest))
     chance += (2.0 * columns / least) ** spare + 64.0 * (1.0 / least) ** spare
-    return min(1.0, chance)
+    return float(min(1.0, chance))
 
 
 def _degree(architecture: Architecture) -> int:

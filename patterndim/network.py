@@ -10,7 +10,7 @@ import numpy as np
 from patterndim.architecture import Architecture, Connection, make_layers
 from patterndim.errors import KindError, ShapeError
 from patterndim.typing import ArrayLike, FloatArray, Seed
-from patterndim.validation import choice, float_array, number, real_array, seed
+from patterndim.validation import choice, float_array, number, real_array, seed, sequence
 
 INITIALISATIONS = ("he", "glorot", "lecun", "torch")
 
@@ -94,6 +94,7 @@ class Network:
         >>> Network.from_layers([np.ones((3, 2)), np.ones((1, 3))]).parameter_count
         9
         """
+        weights = sequence("weights", weights)
         matrices = [real_array(f"weights[{layer}]", weight) for layer, weight in enumerate(weights)]
         if not matrices:
             raise ShapeError("weights must hold at least one matrix, got none")
@@ -151,14 +152,15 @@ class Network:
         >>> network
         Network(2-3-3-1, 1 skip, P=18, H=6)
         """
-        count = len(widths) - 1
-        vectors = [None] * count if biases is None else list(biases)
+        widths, connections = sequence("widths", widths), sequence("connections", connections)
+        count = max(len(widths) - 1, 0)
+        vectors = [None] * count if biases is None else sequence("biases", biases)
         if len(vectors) != count:
             raise ShapeError(f"biases must have one entry per layer, {count}, got {len(vectors)}")
         layers = make_layers(widths, slope, [vector is not None for vector in vectors])
         edges = []
         for connection in connections:
-            if len(connection) != 3:
+            if not isinstance(connection, Sequence) or len(connection) != 3:
                 raise ShapeError(f"connections must be (source, target, W), got {connection!r}")
             source, target, W = connection
             if isinstance(W, str):
@@ -166,7 +168,7 @@ class Network:
             edges.append(Connection(source, target, trainable=not isinstance(W, str)))
         architecture = Architecture(layers, tuple(edges))
         theta = np.empty(architecture.parameter_count)
-        ordered = sorted(connections, key=lambda connection: connection[1])
+        ordered = sorted(connections, key=lambda connection: int(connection[1]))
         for where, (source, target, W) in zip(architecture.weight_slices, ordered, strict=True):
             if where is not None and not isinstance(W, str):
                 shape = (layers[target].width, layers[source].width)

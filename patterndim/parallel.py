@@ -19,9 +19,19 @@ def share_rows(work: Callable[[int, int], None], rows: int, operations: int) -> 
     """
     count = max(1, min(thread_count(), rows, operations // WORTH_A_THREAD))
     bounds = [rows * i // count for i in range(count + 1)]
-    threads = [Thread(target=work, args=(start, stop)) for start, stop in pairwise(bounds[1:])]
+    failures: list[BaseException] = []
+
+    def guarded(start: int, stop: int) -> None:
+        try:
+            work(start, stop)
+        except BaseException as failure:  # raised again in the calling thread
+            failures.append(failure)
+
+    threads = [Thread(target=guarded, args=ends) for ends in pairwise(bounds[1:])]
     for thread in threads:
         thread.start()
-    work(0, bounds[1])
+    guarded(0, bounds[1])
     for thread in threads:
         thread.join()
+    if failures:
+        raise failures[0]

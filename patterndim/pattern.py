@@ -13,7 +13,7 @@ from patterndim.kernels import propagation
 from patterndim.network import Network
 from patterndim.parallel import share_rows
 from patterndim.typing import ArrayLike, BoolArray, ByteArray, FloatArray, IntArray
-from patterndim.validation import float_array
+from patterndim.validation import float_array, integer, sequence
 
 #: Inputs that are propagated at once: their work space stays small.
 CHUNK = 2048
@@ -57,7 +57,7 @@ class ActivationPattern:
     @classmethod
     def from_masks(cls, masks: Sequence[ArrayLike]) -> Self:
         """Pattern given by its masks, of unknown margin."""
-        arrays = [np.asarray(mask) for mask in masks]
+        arrays = [np.asarray(mask) for mask in sequence("masks", masks)]
         for layer, array in enumerate(arrays):
             if array.dtype != np.bool_:
                 raise KindError(f"masks[{layer}] must be an array of bool, got dtype {array.dtype}")
@@ -82,6 +82,7 @@ class ActivationPattern:
         array([False,  True, False])
         """
         array = np.asarray(packed)
+        widths = [integer("width of a layer", width, low=1) for width in sequence("widths", widths)]
         if array.dtype != np.uint8:
             raise KindError(f"packed must be an array of uint8, got dtype {array.dtype}")
         length = -(-sum(widths) // 8)
@@ -107,7 +108,11 @@ class ActivationPattern:
         return index.reshape(-1).astype(np.int64)
 
     def check(self, architecture: Architecture, inputs: int) -> None:
-        """Raise `ShapeError` unless the masks fit an architecture and a number of inputs."""
+        """Raise unless the masks are bool and fit an architecture and a number of inputs."""
+        masks: tuple[object, ...] = self.masks
+        for mask in masks:
+            if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+                raise KindError(f"pattern must have masks that are arrays of bool, got {mask!r}")
         wanted = [(inputs, architecture.widths[v]) for v in architecture.hidden_layers]
         if (given := [mask.shape for mask in self.masks]) != wanted:
             raise ShapeError(f"pattern must have masks of shapes {wanted}, got {given}")

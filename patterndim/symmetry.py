@@ -8,7 +8,7 @@ from patterndim.architecture import Architecture
 from patterndim.errors import ArgumentError, KindError, ShapeError
 from patterndim.network import Network
 from patterndim.typing import ArrayLike, FloatArray, IntArray
-from patterndim.validation import float_array, real_array
+from patterndim.validation import float_array, real_array, sequence
 
 #: Digits to which normalised parameters are compared when neurons are sorted.
 DIGITS = 9
@@ -199,6 +199,7 @@ def _per_layer(
     if not isinstance(network, Network):
         raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
     hidden = len(network.architecture.hidden_layers)
+    values = sequence(name, values)
     if len(values) != hidden:
         raise ShapeError(
             f"{name} must have one array per hidden layer, {hidden}, got {len(values)}"

@@ -1,7 +1,8 @@
 """Casts at the public boundary: whatever users hand over becomes one exact layout, or an error."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -97,21 +98,40 @@ def integer(name: str, value: object, *, low: int) -> int:
 
 
 def number(name: str, value: object, *, low: float, high: float = float("inf")) -> float:
-    """Float argument with ``low <= value < high``."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    """Finite float argument with ``low <= value < high``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise KindError(f"{name} must be a number, got {_brief(value)}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = float("inf")
     if not low <= result < high:
-        upper = "" if high == float("inf") else f" and below {high:g}"
+        upper = " and finite" if high == float("inf") else f" and below {high:g}"
         raise ArgumentError(f"{name} must be at least {low:g}{upper}, got {_brief(value)}")
     return result
 
 
-def choice(name: str, value: str, options: Sequence[str]) -> str:
+def choice(name: str, value: object, options: Sequence[str]) -> str:
     """One of a few names."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ArgumentError(f"{name} must be one of {', '.join(options)}, got {_brief(value)}")
     return value
+
+
+def sequence(name: str, value: object) -> list[Any]:
+    """Members of a list, tuple, array or other iterable, but not of a string."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise KindError(f"{name} must be a sequence, got {_brief(value)}")
+    try:
+        return list(value)
+    except TypeError as error:  # an array of no dimensions
+        raise KindError(f"{name} must be a sequence, got {_brief(value)}") from error
+
+
+def callable_or_none(name: str, value: object) -> None:
+    """Raise unless None or something to call."""
+    if value is not None and not callable(value):
+        raise KindError(f"{name} must be callable, got {_brief(value)}")
 
 
 def seed(rng: Seed) -> int:
@@ -122,14 +142,18 @@ def seed(rng: Seed) -> int:
 
 
 def byte_count(memory: int | str | None) -> int | None:
-    """Number of bytes in 2000000000, "2GB" or "1.5 GiB"; None stays None."""
-    if memory is None or (isinstance(memory, int) and not isinstance(memory, bool) and memory > 0):
-        return memory
-    match = (
-        re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", memory) if isinstance(memory, str) else None
-    )
-    if match and match[2].upper() in UNITS and match[1].count(".") <= 1 and match[1] != ".":
-        return int(float(match[1]) * UNITS[match[2].upper()])
-    raise ArgumentError(
-        f'memory must be a positive number of bytes or like "2GB", got {_brief(memory)}'
-    )
+    """Return the number of bytes in 2000000000, "2GB" or "1.5 GiB"; None stays None."""
+    if memory is None:
+        return None
+    count = 0.0
+    if isinstance(memory, int | np.integer) and not isinstance(memory, bool):
+        count = min(int(memory), 2**63)
+    elif isinstance(memory, str):
+        match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([A-Za-z]*)\s*", memory)
+        if match and match[2].upper() in UNITS:
+            count = min(float(match[1]) * UNITS[match[2].upper()], 2.0**63)
+    if count < 1:
+        raise ArgumentError(
+            f'memory must be a positive number of bytes or like "2GB", got {_brief(memory)}'
+        )
+    return int(count)

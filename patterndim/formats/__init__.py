@@ -60,10 +60,11 @@ def save(network: Network, path: str | PathLike[str]) -> None:
     WRITERS[_suffix("path", target, WRITERS)](network, target)
 
 
-def _path(name: str, value: str | PathLike[str]) -> Path:
-    if not isinstance(value, str | PathLike):
+def _path(name: str, value: object) -> Path:
+    path: object = fspath(value) if isinstance(value, str | PathLike) else None
+    if not isinstance(path, str):
         raise KindError(f"{name} must be a path, got {type(value).__name__}")
-    return Path(fspath(value))
+    return Path(path)
 
 
 def _suffix(name: str, path: Path, known: object) -> str:

@@ -6,10 +6,10 @@ Keys: ``format`` (the string "patterndim network"), ``version`` (1), ``widths`` 
 whether trainable, ``theta`` (P,).
 """
 
-import tokenize
-import zipfile
-import zlib
+import contextlib
+import os
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 
@@ -20,19 +20,18 @@ from patterndim.typing import AnyArray
 
 FORMAT = "patterndim network"
 VERSION = 1
-# What numpy and zipfile raise for damaged files, found by changing bytes at random.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    RuntimeError,  # an unknown compression or encryption
-    MemoryError,  # a header that promises more than there is
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 KEYS = ("format", "version", "widths", "slopes", "biases", "connections", "theta")
+
+
+#: Kind of dtype and number of axes of each array.
+LAYOUT = {
+    "version": ("iu", 0),
+    "widths": ("iu", 1),
+    "slopes": ("f", 1),
+    "biases": ("b", 1),
+    "connections": ("iu", 2),
+    "theta": ("f", 1),
+}
 
 
 def save(network: Network, path: Path) -> None:
@@ -49,13 +48,14 @@ def save(network: Network, path: Path) -> None:
         ),
         "theta": network.theta,
     }
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{os.getpid()}-{get_ident()}.partial")
     try:
         with partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            partial.unlink()
         raise FileError(f"path must be writable, got {str(path)!r}: {error}") from error
 
 
@@ -65,20 +65,20 @@ def load(path: Path) -> Network:
     missing = [key for key in KEYS if key not in arrays]
     if missing or str(arrays["format"]) != FORMAT:
         raise FileError(f"source must be a patterndim network, got {str(path)!r} without {missing}")
-    if arrays["version"].shape != () or arrays["version"] != VERSION:
+    for key, (kind, dimensions) in LAYOUT.items():
+        array = arrays[key]
+        if array.dtype.kind not in kind:
+            raise FileError(f"source must hold a valid network, got {key} of another dtype")
+        if array.ndim != dimensions:
+            raise FileError(f"source must hold a valid network, got {key} of {array.ndim} axes")
+    if arrays["version"] != VERSION:
         raise FileError(f"source must have format version {VERSION}, got {arrays['version']}")
     try:
-        layers = tuple(
-            Layer(int(width), float(slope), bool(bias))
-            for width, slope, bias in zip(
-                arrays["widths"], arrays["slopes"], arrays["biases"], strict=True
-            )
-        )
-        connections = tuple(
-            Connection(int(u), int(v), bool(t)) for u, v, t in arrays["connections"]
-        )
-        return Network(Architecture(layers, connections), arrays["theta"])
-    except (PatterndimError, ValueError, TypeError) as error:
+        triples = zip(arrays["widths"], arrays["slopes"], arrays["biases"], strict=True)
+        layers = tuple(Layer(*triple) for triple in triples)
+        edges = tuple(Connection(u, v, bool(t)) for u, v, t in arrays["connections"])
+        return Network(Architecture(layers, edges), arrays["theta"])
+    except (PatterndimError, ValueError, MemoryError, OverflowError) as error:
         raise FileError(f"source must hold a valid network, got {str(path)!r}: {error}") from error
 
 
@@ -106,5 +106,5 @@ def _read(path: Path, what: str) -> AnyArray | dict[str, AnyArray]:
                 return {key: loaded[key] for key in loaded.files}
             array: AnyArray = loaded
             return array
-    except UNREADABLE as error:
+    except Exception as error:  # damaged bytes make numpy and zipfile raise almost anything
         raise FileError(f"source must be a readable {what}, got {str(path)!r}: {error}") from error
