@@ -343,6 +343,11 @@ def test_bad_options_are_refused():
         pdm.generic_dimension(network, X, output="logits")
     with pytest.raises(KindError, match="rng must be an integer, got None"):
         pdm.local_dimension(network, X, rng=None)
+    with pytest.raises(KindError, match="progress must be callable, got 3"):
+        pdm.local_dimension(network, X, progress=3)
+    with pytest.raises(ArgumentError, match='memory must be a positive number of bytes or like "2'):
+        pdm.local_dimension(network, X, memory="0.1B")
+    assert pdm.local_dimension(network, X, memory=np.int64(10**9)).value > 0
 
 
 THREADS = """

@@ -10,7 +10,8 @@ import pytest
 
 import patterndim as pdm
 from patterndim.arithmetic import Modular
-from patterndim.kernels import propagation, residues
+from patterndim.kernels import propagation, residues, thread_count
+from patterndim.parallel import share_rows
 
 FILES = [Path(module.__file__) for module in (propagation, residues)]
 
@@ -166,3 +167,15 @@ def test_kernels_keep_to_their_rules(path):
         if isinstance(node, ast.ImportFrom):
             assert node.module in ("numba", "patterndim.typing")
     assert pdm.__version__
+
+
+def test_a_failure_in_a_thread_is_raised_in_the_caller():
+    def work(start, stop):
+        if start:
+            raise MemoryError("in a thread")
+
+    for rows in (1, 4):
+        share_rows(lambda start, stop: None, rows, 10**9)
+    if thread_count() > 1:
+        with pytest.raises(MemoryError, match="in a thread"):
+            share_rows(work, 4, 10**9)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 
 import patterndim as pdm
+from patterndim.architecture import Connection, Layer
 from patterndim.errors import ArgumentError, FileError, KindError, NonFiniteError, ShapeError
 from patterndim.formats.npz import read_array
 from tests import oracles
@@ -163,6 +164,10 @@ def test_archives_that_are_no_networks_are_file_errors(tmp_path):
         pdm.load(rewritten(widths=np.array([3, 2])))
     with pytest.raises(FileError, match=r"valid network.*finite"):
         pdm.load(rewritten(theta=np.full(11, np.nan)))
+    with pytest.raises(FileError, match="valid network, got widths of another dtype"):
+        pdm.load(rewritten(widths=np.array([3.0, 2.0, 1.0])))
+    with pytest.raises(FileError, match="valid network, got theta of 2 axes"):
+        pdm.load(rewritten(theta=np.ones((1, 11))))
     np.savez(path, theta=arrays["theta"])
     with pytest.raises(FileError, match="without"):
         pdm.load(path)
@@ -178,6 +183,11 @@ def test_saving_where_one_cannot_is_a_file_error(tmp_path):
         pdm.save(3, tmp_path / "network.npz")
     with pytest.raises(KindError, match="path must be a path, got int"):
         pdm.save(network, 3)
+    with pytest.raises(KindError, match="path must be a path, got bytes"):
+        pdm.save(network, b"network.npz")
+    with pytest.raises(FileError, match="path must be writable"):
+        pdm.save(network, tmp_path / "null\0byte.npz")
+    assert not list(tmp_path.iterdir())
 
 
 BAD_NETWORKS = [
@@ -236,7 +246,35 @@ BAD_NETWORKS = [
     ),
     (lambda: pdm.Network.random((3, 0, 2)), ArgumentError, "width of layer 1 must be at least 1"),
     (lambda: pdm.Network.random((3, 2.5)), KindError, "width of layer 1 must be an integer"),
-    (lambda: pdm.Network.random("32"), KindError, "widths must be a sequence of integers"),
+    (lambda: pdm.Network.random("32"), KindError, "widths must be a sequence, got '32'"),
+    (lambda: pdm.Network.random(3), KindError, "widths must be a sequence, got 3"),
+    (lambda: pdm.Network.random(np.array(3)), KindError, "widths must be a sequence, got array"),
+    (lambda: pdm.Network.random((3, 2), bias="no"), KindError, "bias of layer 1 must be a bool"),
+    (
+        lambda: pdm.Network.random((3, 2, 1), slope=10**400),
+        ArgumentError,
+        "slope of layer 1 must be at least 0 and below 1, got 1000",
+    ),
+    (
+        lambda: pdm.Architecture((3, 2), ()),
+        KindError,
+        "layer 0 must be a Layer, got 3",
+    ),
+    (
+        lambda: pdm.Architecture((Layer(1), Layer(1)), ((0, 1),)),
+        KindError,
+        r"connections must be Connections, got \(0, 1\)",
+    ),
+    (
+        lambda: pdm.Architecture((Layer(1), Layer(1)), (Connection(0, 1, "yes"),)),
+        KindError,
+        "trainable must be a bool, got 'yes'",
+    ),
+    (
+        lambda: pdm.Network.from_graph((2, 2), [5]),
+        ShapeError,
+        r"connections must be \(source, target, W\), got 5",
+    ),
     (lambda: pdm.Network.random((3,)), ArgumentError, "layers must be at least input and output"),
     (lambda: pdm.Network.random((3, 2), init="best"), ArgumentError, "init must be one of he, "),
     (lambda: pdm.Network.random((3, 2), bias_std=-1), ArgumentError, "bias_std must be at least 0"),

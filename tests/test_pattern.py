@@ -180,6 +180,14 @@ def test_bad_patterns_are_refused():
         pdm.ActivationPattern.from_packed([[1]], [3])
     with pytest.raises(ShapeError, match=r"packed must have shape \(N, 2\), got \(1, 1\)"):
         pdm.ActivationPattern.from_packed(np.ones((1, 1), np.uint8), [9])
+    with pytest.raises(KindError, match="masks must be a sequence, got 5"):
+        pdm.ActivationPattern.from_masks(5)
+    with pytest.raises(ArgumentError, match="width of a layer must be at least 1, got 0"):
+        pdm.ActivationPattern.from_packed(np.ones((1, 1), np.uint8), [0])
+    none = np.empty((0, 3), dtype=np.int64)
+    floats = pdm.ActivationPattern((np.ones((2, 4)),), 1.0, none, none)
+    with pytest.raises(KindError, match="pattern must have masks that are arrays of bool"):
+        pdm.generic_dimension(NETWORK, np.ones((2, 3)), floats)
     pattern = pdm.ActivationPattern.from_masks([np.ones((2, 3), bool)])
     with pytest.raises(ShapeError, match=r"pattern must have masks of shapes \[\(2, 4\)\]"):
         pdm.generic_dimension(NETWORK, np.ones((2, 3)), pattern)

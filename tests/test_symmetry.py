@@ -120,6 +120,7 @@ BAD = [
     ),
     (lambda: pdm.rescale(MLP, [np.ones(5), np.zeros(3)]), ArgumentError, "must be positive, got 0"),
     (lambda: pdm.rescale(MLP, [np.ones(5), [1, np.nan, 1]]), NonFiniteError, "must be finite"),
+    (lambda: pdm.rescale(MLP, 2.0), KindError, r"factors must be a sequence, got 2\.0"),
     (lambda: pdm.rescale("x", []), KindError, r"network must be a patterndim.Network, got str"),
     (lambda: pdm.canonical_form("x"), KindError, r"network must be a patterndim.Network, got str"),
     (

@@ -99,7 +99,7 @@ BAD = [
     ({"loss": "hinge"}, ArgumentError, "loss must be one of cross-entropy, square"),
     ({"steps": -1}, ArgumentError, "steps must be at least 0, got -1"),
     ({"rate": 0}, ArgumentError, "rate must be positive, got 0"),
-    ({"rate": -1}, ArgumentError, "rate must be at least 0, got -1"),
+    ({"rate": -1}, ArgumentError, "rate must be at least 0 and finite, got -1"),
     ({"batch": 0}, ArgumentError, "batch must be at least 1, got 0"),
     ({"every": 0}, ArgumentError, "every must be at least 1, got 0"),
     ({"inputs": np.ones((2, 3))}, ShapeError, r"inputs must have shape \(N, 2\)"),
