@@ -81,23 +81,53 @@ def parameter_bound(
 
 @dataclass(frozen=True)
 class Live:
-    """Which matrix entries (of identities too) and biases some sample has a path through."""
+    """
+    Which matrix entries (of identities too) and neurons some input has a path through.
+
+    ``reached`` holds, for every layer (nothing for the input), the neurons from which some input has a
+    path to the output: their biases, if there are any, are live.
+    """
 
     weights: tuple[BoolArray, ...]
+    reached: tuple[BoolArray, ...]
     biases: tuple[BoolArray | None, ...]
 
+    def parameters(self, architecture: Architecture) -> BoolArray:
+        """The same for the parameters, shape (P,)."""
+        live = np.zeros(architecture.parameter_count, dtype=np.bool_)
+        for where, W in zip(architecture.weight_slices, self.weights, strict=True):
+            if where is not None:
+                live[where] = W.reshape(-1)
+        for where, b in zip(architecture.bias_slices, self.biases, strict=True):
+            if where is not None and b is not None:
+                live[where] = b
+        return live
 
-def live_parameters(architecture: Architecture, X: FloatArray, gate: Sequence[FloatArray]) -> Live:
-    """Parameters whose column of J is not identically zero for this pattern."""
-    ones = np.ones(architecture.parameter_count)
+
+def live_parameters(
+    architecture: Architecture,
+    X: FloatArray,
+    gate: Sequence[FloatArray],
+    theta: FloatArray | None = None,
+) -> Live:
+    """
+    Parameters whose column of J some path reaches: the others have a column of zeros.
+
+    At given parameters only nonzero weights carry a path; by default all may be nonzero.
+    """
+    ones = np.ones(architecture.parameter_count) if theta is None else theta
     # Every output is reached alike, so one row is enough.
     any_output = np.ones((1, architecture.widths[-1]))
     paths = factor(architecture, ones, X, gate, Support(), any_output)
+    none = np.zeros(architecture.widths[0], dtype=np.bool_)
+    later = range(1, len(architecture.layers))
+    reached = (none, *(paths.sensitivity(v)[0].any(axis=0) for v in later))
     return Live(
         tuple(_carried(paths, connection) for connection in architecture.connections),
+        reached,
         tuple(
-            paths.sensitivity(v)[0].any(axis=0) if layer.bias else None
-            for v, layer in enumerate(architecture.layers)
+            some if layer.bias else None
+            for some, layer in zip(reached, architecture.layers, strict=True)
         ),
     )
 

@@ -48,7 +48,8 @@ def _check_memory(frozen: FrozenJacobian, method: str, limit: int | None) -> Non
         raise MemoryLimitError(f"memory must be at least {need} bytes here, got {limit}")
 
 
-def _dimension(rank: Rank, frozen: FrozenJacobian) -> Dimension:
+def as_dimension(rank: Rank, frozen: FrozenJacobian) -> Dimension:
+    """Add to a rank what is known about the pattern."""
     pattern = frozen.pattern
     ties, uncertain = len(pattern.ties), len(pattern.uncertain)
     return Dimension(**vars(rank), ties=ties, uncertain=uncertain, bound=frozen.upper.name)
@@ -149,7 +150,7 @@ def local_dimension(
         rank = spectral.sketched(frozen, network, seed)
     else:
         rank = spectral.numerical(frozen, network)
-    return _dimension(rank, frozen)
+    return as_dimension(rank, frozen)
 
 
 def generic_dimension(
@@ -229,4 +230,4 @@ def generic_dimension(
     pattern.check(architecture, len(X))
     frozen = FrozenJacobian.build(architecture, X, pattern, output)
     _check_memory(frozen, "modular", limit)
-    return _dimension(elimination.modular(frozen, None, seed, primes, progress), frozen)
+    return as_dimension(elimination.modular(frozen, None, seed, primes, progress), frozen)

@@ -1,0 +1,243 @@
+"""Where the difference between the number of parameters and the local dimension goes."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from patterndim import elimination
+from patterndim.arithmetic import Modular, random_prime
+from patterndim.bounds import live_parameters
+from patterndim.dimension import OUTPUTS, Dimension, as_dimension
+from patterndim.elimination import SPARE, Progress
+from patterndim.frozen import FrozenJacobian
+from patterndim.network import Network
+from patterndim.neurons import Mechanism, NeuronState, mechanisms, neuron_states
+from patterndim.pattern import activation_pattern, check_inputs
+from patterndim.rank.echelon import Echelon
+from patterndim.redundancy import Share, blocks, dead_by_layer, shares
+from patterndim.rows import combine_rows
+from patterndim.typing import ArrayLike, FloatArray, Seed
+from patterndim.validation import callable_or_none, choice, float_array, integer
+from patterndim.validation import seed as as_seed
+
+#: Causes in the order in which directions are attributed to them.
+CAUSES = ("dead", "rescaling", "softmax", "linear", "aligned", "hidden", "few inputs")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """
+    Where P minus the local dimension goes: shares that add up exactly.
+
+    Attributes
+    ----------
+    network : Network
+        The network.
+    inputs, probes : int
+        Size of the sample, and number of further inputs that were tried.
+    dimension : Dimension
+        Local dimension at the sample.
+    reachable : Dimension
+        Local dimension at the sample and the further inputs together.
+    shares : tuple of Share
+        Their counts add up to P - dimension.value: those of scope "always" to
+        P - reachable.value, those of scope "sample" to the rest.
+    neurons : tuple of NeuronState
+        What every hidden neuron does on the sample, and on all inputs that were tried.
+    mechanisms : tuple of Mechanism
+        What in the network makes directions invisible to all inputs that were tried.
+    modulus : int
+        The prime modulo which the symmetries were counted.
+    """
+
+    network: Network
+    inputs: int
+    probes: int
+    dimension: Dimension
+    reachable: Dimension
+    shares: tuple[Share, ...]
+    neurons: tuple[NeuronState, ...]
+    mechanisms: tuple[Mechanism, ...]
+    modulus: int
+
+    @property
+    def deficit(self) -> int:
+        """P minus the local dimension: the flatness."""
+        return self.network.parameter_count - self.dimension.value
+
+    def count(
+        self, cause: str | None = None, *, scope: str | None = None, layer: int | None = None
+    ) -> int:
+        """
+        Sum of the shares of a cause, scope and layer (None for all).
+
+        Examples
+        --------
+        >>> explanation = explain(Network.random((2, 3, 1), rng=0), np.eye(2))
+        >>> explanation.count() == explanation.deficit
+        True
+        """
+        return sum(
+            share.count
+            for share in self.shares
+            if cause in (None, share.cause)
+            and scope in (None, share.scope)
+            and layer in (None, share.layer)
+        )
+
+
+def explain(
+    network: Network,
+    inputs: ArrayLike,
+    *,
+    probes: ArrayLike | int | None = None,
+    output: str = "affine",
+    rng: Seed = 0,
+    primes: int = 2,
+    progress: Progress | None = None,
+) -> Explanation:
+    """
+    Why the local dimension is below the number of parameters: a balance that adds up.
+
+    Directions that leave the outputs unchanged to first order are attributed in this order.
+    First those that no input shows, neither the sample nor further ones (``probes``): parameters
+    of dead neurons, rescalings, what a softmax hides, mixing and shifting of linear neurons,
+    mixing of aligned neurons, and what is left, hidden symmetries.  Then those that the further
+    inputs show and the sample does not: because neurons are dead, linear or aligned on it, and
+    what is left, too few inputs.  Each share is a difference of dimensions of nested subspaces,
+    counted exactly modulo a prime.
+
+    Parameters
+    ----------
+    network : Network
+        ReLU network with P parameters.
+    inputs : array of float64, shape (N, n_0)
+        The sample, one input per row.
+    probes : int or array of float64, shape (M, n_0), optional
+        Further inputs, or how many of them to draw: Gaussian around the mean of the sample, at
+        standard deviations from a tenth to a hundred times that of the sample.  By default so
+        many that twice the number of parameters is met by outputs.  0 for none.
+    output : {"affine", "softmax"}
+        As in `local_dimension`.
+    rng, primes, progress
+        As in `local_dimension`.
+
+    Returns
+    -------
+    Explanation
+        Shares by cause and layer, and the state of every hidden neuron.
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, KindError, ArgumentError
+        If an argument is not as above.
+
+    References
+    ----------
+    .. [1] J. E. Grigsby, K. Lindsey, D. Rolnick, "Hidden Symmetries of ReLU Networks",
+       arXiv:2306.06179.
+
+    Examples
+    --------
+    Two right-facing neurons between the same inputs are aligned: each can take up the other.
+
+    >>> network = Network.from_layers([[[1.0], [1.0]], [[1.0, 1.0]]], [[-1.5, -1.2], [0.0]])
+    >>> explanation = explain(network, [[0.0], [1.0], [2.0], [3.0]], probes=0)
+    >>> explanation.deficit, explanation.count("rescaling"), explanation.count("aligned")
+    (4, 2, 2)
+    """
+    choice("output", output, OUTPUTS)
+    seed = as_seed(rng)
+    integer("primes", primes, low=1)
+    callable_or_none("progress", progress)
+    X = check_inputs(network, inputs)
+    generator = np.random.default_rng(seed)
+    extra = _probes(network, X, probes, generator)
+    frozen = _freeze(network, X, output)
+    wide = _freeze(network, np.concatenate([X, extra]), output) if len(extra) else frozen
+    rank = elimination.modular(frozen, network.theta, seed, primes, progress)
+    most = rank
+    if len(extra):
+        most = elimination.modular(wide, network.theta, seed, primes, progress)
+        # The larger sample has at least the dimension of the smaller one.
+        most = replace(most, value=max(most.value, rank.value), lower=max(most.lower, rank.lower))
+    arithmetic = Modular(random_prime(generator))
+    theta = arithmetic.encode(network.theta)
+    found = _always(wide, network, theta, arithmetic, most.value)
+    found += _sample(frozen, wide, network, theta, arithmetic, most.value - rank.value, generator)
+    states = neuron_states(frozen, wide, network.theta)
+    return Explanation(
+        network,
+        len(X),
+        len(extra),
+        as_dimension(rank, frozen),
+        as_dimension(most, wide),
+        tuple(share for share in found if share.count),
+        states,
+        mechanisms(network.architecture, states),
+        arithmetic.modulus,
+    )
+
+
+def _freeze(network: Network, X: FloatArray, output: str) -> FrozenJacobian:
+    return FrozenJacobian.build(network.architecture, X, activation_pattern(network, X), output)
+
+
+def _probes(
+    network: Network, X: FloatArray, probes: ArrayLike | int | None, rng: np.random.Generator
+) -> FloatArray:
+    """Further inputs: given, or drawn so that near and far regions are met."""
+    if probes is None:
+        probes = -(-2 * network.parameter_count // network.widths[-1])
+    if np.ndim(probes) > 0:
+        return float_array("probes", probes, ("M", network.widths[0]))
+    count = integer("probes", probes, low=0)
+    spread = X.std() or 1.0
+    scale = spread * 10.0 ** rng.uniform(-1.0, 2.0, (count, 1))
+    drawn: FloatArray = X.mean() + scale * rng.standard_normal((count, network.widths[0]))
+    return drawn
+
+
+def _always(
+    wide: FrozenJacobian, network: Network, theta: FloatArray, arithmetic: Modular, rank: int
+) -> list[Share]:
+    """Shares of what no input shows; what the symmetries leave is hidden."""
+    live = live_parameters(wide.architecture, wide.X, wide.gate, network.theta)
+    found = shares(wide, theta, arithmetic, live.parameters(wide.architecture))
+    known = sum(share.count for share in found)
+    hidden = network.parameter_count - rank - known
+    return [*found, Share("always", "hidden", None, (), hidden)]
+
+
+def _sample(
+    frozen: FrozenJacobian,
+    wide: FrozenJacobian,
+    network: Network,
+    theta: FloatArray,
+    arithmetic: Modular,
+    missing: int,
+    rng: np.random.Generator,
+) -> list[Share]:
+    """
+    Shares of what only this sample does not show: ``missing`` dimensions in all.
+
+    A direction v of the kernel at the sample is new if the larger Jacobian does not map it to 0,
+    so the shares are ranks of images.  They are at most ``missing``, so as many random
+    combinations of the rows of the larger Jacobian, and a few spare ones, tell them apart.
+    """
+    if not missing:
+        return []
+    rows = combine_rows(wide, theta, arithmetic, rng, missing + SPARE)
+    echelon = Echelon(arithmetic, len(rows))
+    live = live_parameters(frozen.architecture, frozen.X, frozen.gate, network.theta)
+    dead = ~live.parameters(frozen.architecture)
+    found = []
+    for layer, where in dead_by_layer(frozen, dead):
+        grown = echelon.extend(np.ascontiguousarray(rows[:, where].T)) if where.any() else 0
+        found.append(Share("sample", "dead", layer, (), grown))
+    for block in blocks(frozen, theta, arithmetic, ("linear", "aligned")):
+        image = arithmetic.product(block.vectors, np.ascontiguousarray(rows.T))
+        grown = echelon.extend(image)
+        found.append(Share("sample", block.cause, block.layer, block.neurons, grown))
+    left = missing - echelon.rank
+    return [*found, Share("sample", "few inputs", None, (), left)]

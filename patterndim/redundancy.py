@@ -1,0 +1,136 @@
+"""
+What the known symmetries of a frozen pattern cost: directions that J does not see, counted.
+
+The subspaces spanned by dead parameters, rescalings, output shifts, linear neurons and aligned
+neurons are built up in this order, layer by layer; each share is by how much the dimension grows,
+so the shares add up to the dimension of their sum.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from patterndim.arithmetic import Modular, random_prime
+from patterndim.bounds import Bound, live_parameters
+from patterndim.frozen import FrozenJacobian
+from patterndim.rank.echelon import Echelon
+from patterndim.tangents import Group, Tangents, neuron_groups
+from patterndim.typing import BoolArray, FloatArray
+
+#: A bound that would take more tangent vectors than fill so many bytes is not looked for.
+WORTHWHILE = 2**28
+
+
+@dataclass(frozen=True)
+class Block:
+    """Tangent vectors (k, P) of one cause in one layer, and the neurons they belong to."""
+
+    cause: str
+    layer: int
+    neurons: tuple[int, ...]
+    vectors: FloatArray
+
+
+@dataclass(frozen=True)
+class Share:
+    """
+    Dimensions lost to one cause.
+
+    Attributes
+    ----------
+    scope : {"always", "sample"}
+        Whether no input that was tried shows these directions, or only this sample does not.
+    cause : str
+        "dead", "rescaling", "softmax", "linear", "aligned", "hidden" or "few inputs".
+    layer : int or None
+        Layer of the neurons (for dead parameters, the layer that they lead to).
+    neurons : tuple of int
+        The neurons, where the cause is a matter of particular ones.
+    count : int
+        Dimensions.
+    """
+
+    scope: str
+    cause: str
+    layer: int | None
+    neurons: tuple[int, ...]
+    count: int
+
+
+def blocks(
+    frozen: FrozenJacobian, theta: FloatArray, arithmetic: Modular, causes: tuple[str, ...]
+) -> Iterator[Block]:
+    """Tangent vectors of the symmetries at residues ``theta``, by cause and layer."""
+    architecture = frozen.architecture
+    tangents = Tangents(architecture, theta, arithmetic)
+    groups = neuron_groups(architecture, frozen.gate)
+    if "rescaling" in causes:
+        for layer, vectors in tangents.rescalings():
+            yield Block("rescaling", layer, (), vectors)
+    if "softmax" in causes and len(frozen.C) < architecture.widths[-1]:
+        yield Block("softmax", len(architecture.layers) - 1, (), tangents.output_shifts())
+    for cause in ("linear", "aligned"):
+        for group in groups:
+            if cause in causes and group.linear == (cause == "linear"):
+                vectors = np.concatenate([tangents.mixtures(group), tangents.shifts(group)])
+                if len(vectors):
+                    yield Block(cause, group.layer, tuple(group.neurons.tolist()), vectors)
+
+
+CAUSES = ("rescaling", "softmax", "linear", "aligned")
+
+
+def shares(
+    frozen: FrozenJacobian, theta: FloatArray, arithmetic: Modular, live: BoolArray
+) -> list[Share]:
+    """Dimensions lost to each cause and layer at residues ``theta``; they add up."""
+    found = [
+        Share("always", "dead", layer, (), int(where.sum()))
+        for layer, where in dead_by_layer(frozen, ~live)
+    ]
+    echelon = Echelon(arithmetic, int(live.sum()))
+    if echelon.length:
+        for block in blocks(frozen, theta, arithmetic, CAUSES):
+            grown = echelon.extend(np.ascontiguousarray(block.vectors[:, live]))
+            found.append(Share("always", block.cause, block.layer, block.neurons, grown))
+    return [share for share in found if share.count]
+
+
+def dead_by_layer(frozen: FrozenJacobian, dead: BoolArray) -> Iterator[tuple[int, BoolArray]]:
+    """(layer, which of the dead parameters (P,) lead to it)."""
+    architecture = frozen.architecture
+    for v in range(1, len(architecture.layers)):
+        where = np.zeros_like(dead)
+        slices = [architecture.weight_slices[e] for e in architecture.incoming[v]]
+        for part in (*slices, architecture.bias_slices[v]):
+            if part is not None:
+                where[part] = dead[part]
+        yield v, where
+
+
+def symmetry_bound(frozen: FrozenJacobian, rng: np.random.Generator) -> Bound | None:
+    """
+    Live parameters minus the symmetries that linear and aligned neurons add to rescaling.
+
+    The tangent vectors are counted at random residues.  That count is at most the generic one,
+    and for every theta J has at most the generic rank, live parameters minus generic symmetries:
+    so the bound holds for certain.  None if no neurons are linear or aligned, or there are so
+    many that the count would cost more than it is worth.
+    """
+    groups = neuron_groups(frozen.architecture, frozen.gate)
+    vectors = sum(extra_symmetries(group) for group in groups)
+    if not vectors or 8 * vectors * frozen.architecture.parameter_count > WORTHWHILE:
+        return None
+    arithmetic = Modular(random_prime(rng))
+    theta = arithmetic.random(rng, (frozen.architecture.parameter_count,))
+    live = live_parameters(frozen.architecture, frozen.X, frozen.gate)
+    mask = live.parameters(frozen.architecture)
+    lost = sum(share.count for share in shares(frozen, theta, arithmetic, mask))
+    return Bound(frozen.architecture.parameter_count - lost, "symmetries")
+
+
+def extra_symmetries(group: Group) -> int:
+    """Number of tangent vectors of a group beyond rescaling."""
+    size = len(group.neurons)
+    return size * size if group.linear else size * (size - 1)
