@@ -7,12 +7,16 @@ numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per 
 from patterndim import data, errors, rank, training
 from patterndim.architecture import Architecture, Connection, Layer
 from patterndim.dimension import Dimension, generic_dimension, local_dimension
+from patterndim.explain import Explanation, explain
 from patterndim.factors import outputs
+from patterndim.flatness import Flatness, flatness
 from patterndim.formats import load, save
 from patterndim.jacobian import input_jacobian, jacobian_operator, parameter_jacobian
 from patterndim.network import Network
 from patterndim.ntk import ntk
+from patterndim.null_space import NullSpace, null_space
 from patterndim.pattern import ActivationPattern, activation_pattern
+from patterndim.spectrum import Spectrum, singular_values
 from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
 
 __version__ = "0.1.0"
@@ -22,18 +26,25 @@ __all__ = [
     "Architecture",
     "Connection",
     "Dimension",
+    "Explanation",
+    "Flatness",
     "Layer",
     "Network",
+    "NullSpace",
+    "Spectrum",
     "activation_pattern",
     "canonical_form",
     "data",
     "errors",
+    "explain",
+    "flatness",
     "generic_dimension",
     "input_jacobian",
     "jacobian_operator",
     "load",
     "local_dimension",
     "ntk",
+    "null_space",
     "outputs",
     "parameter_jacobian",
     "permute",
@@ -41,5 +52,6 @@ __all__ = [
     "rescale",
     "rescaling_tangents",
     "save",
+    "singular_values",
     "training",
 ]

@@ -84,8 +84,8 @@ class Live:
     """
     Which matrix entries (of identities too) and neurons some input has a path through.
 
-    ``reached`` holds, for every layer (nothing for the input), the neurons from which some input has a
-    path to the output: their biases, if there are any, are live.
+    ``reached`` holds, for every layer (nothing for the input), the neurons from which some input
+    has a path to the output: their biases, if there are any, are live.
     """
 
     weights: tuple[BoolArray, ...]

@@ -65,9 +65,7 @@ def neuron_states(
         for neuron in range(mask.shape[1]):
             state, partners = narrow[layer, neuron]
             stable_state, _ = stable[layer, neuron]
-            found.append(
-                NeuronState(layer, neuron, state, stable_state, active[neuron], partners)
-            )
+            found.append(NeuronState(layer, neuron, state, stable_state, active[neuron], partners))
     return tuple(found)
 
 
@@ -79,7 +77,7 @@ def _states(
     live = live_parameters(architecture, frozen.X, frozen.gate, theta)
     for layer, gate in zip(architecture.hidden_layers, frozen.gate, strict=True):
         used = live.reached[layer]
-        for neuron, on in enumerate(gate.any(axis=0).tolist()):
+        for neuron, on in enumerate(np.any(gate != 0.0, axis=0)):
             found[layer, neuron] = ("unused" if on and not used[neuron] else "dead"), ()
     for group in neuron_groups(architecture, frozen.gate):
         members = group.neurons.tolist()

@@ -83,3 +83,17 @@ def gram(left: Factors, right: Factors, outputs: str) -> FloatArray:
                 for d in range(count):
                     K[:, c, :, d] += h * (B[c] @ D[d].T)
     return K if outputs == "trace" else K.reshape(rows * count, columns * count)
+
+
+def self_blocks(factors: Factors) -> FloatArray:
+    """Diagonal blocks of the Gram matrix, each input with itself: shape (N, outputs, outputs)."""
+    architecture = factors.architecture
+    total = np.zeros((*factors.outputs.shape, factors.outputs.shape[1]))
+    for v in range(1, len(architecture.layers)):
+        size = np.full(len(total), float(architecture.layers[v].bias))
+        for e in architecture.incoming[v]:
+            if (connection := architecture.connections[e]).trainable:
+                size += (factors.activations[connection.source] ** 2).sum(axis=1)
+        B = factors.sensitivity(v)
+        total += np.einsum("cxi,dxi,x->xcd", B, B, size, optimize=True)
+    return total

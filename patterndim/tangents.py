@@ -69,9 +69,7 @@ def neuron_groups(architecture: Architecture, gate: Sequence[FloatArray]) -> lis
 class Tangents:
     """Tangent vectors at parameters, residues modulo a prime; each block has shape (k, P)."""
 
-    def __init__(
-        self, architecture: Architecture, theta: FloatArray, arithmetic: Modular
-    ) -> None:
+    def __init__(self, architecture: Architecture, theta: FloatArray, arithmetic: Modular) -> None:
         self.architecture = architecture
         self.arithmetic = arithmetic
         self.theta = theta
@@ -169,7 +167,7 @@ class Tangents:
         return np.concatenate(blocks)
 
     def _ratios(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """left / right as residues; gates are few different numbers."""
+        """Quotients as residues; gates are few different numbers."""
         p = self.arithmetic.modulus
         divisors, which = np.unique(right, return_inverse=True)
         found = self.arithmetic.encode(divisors).astype(np.int64).tolist()

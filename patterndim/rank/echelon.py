@@ -46,6 +46,23 @@ class Echelon:
         """Coordinates of the pivots, shape (rank,)."""
         return self.permutation[: self.rank].copy()
 
+    def null_space(self) -> FloatArray:
+        """
+        Basis of the vectors that are orthogonal to all those so far, shape (n - rank, n).
+
+        Back substitution: each free coordinate in turn is 1, and every panel gives its pivots.
+        """
+        free = self.length - self.rank
+        found = np.zeros((self.length, free))
+        found[self.rank :] = np.eye(free)
+        for panel in reversed(self._panels):
+            middle = panel.first + len(panel.vectors)
+            part = self.arithmetic.product(panel.vectors[:, middle:], found[middle:])
+            found[panel.first : middle] = -part
+        basis = np.empty_like(found)
+        basis[self.permutation] = found
+        return np.ascontiguousarray(basis.T)
+
     def extend(self, vectors: FloatArray) -> int:
         """
         Add vectors, shape (count, length), of residues; return how much the rank grew.
