@@ -6,7 +6,9 @@ numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per 
 
 from patterndim import data, errors, rank, training
 from patterndim.architecture import Architecture, Connection, Layer
+from patterndim.bounds import Bound
 from patterndim.dimension import Dimension, generic_dimension, local_dimension
+from patterndim.dimension_bound import dimension_bound
 from patterndim.explain import Explanation, explain
 from patterndim.factors import outputs
 from patterndim.flatness import Flatness, flatness
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ActivationPattern",
     "Architecture",
+    "Bound",
     "Connection",
     "Dimension",
     "Explanation",
@@ -35,6 +38,7 @@ __all__ = [
     "activation_pattern",
     "canonical_form",
     "data",
+    "dimension_bound",
     "errors",
     "explain",
     "flatness",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsInt
 
 import numpy as np
 
@@ -9,15 +10,19 @@ from patterndim.architecture import Architecture, Connection
 from patterndim.arithmetic import Support
 from patterndim.factors import Factors, factor
 from patterndim.pattern import ActivationPattern
-from patterndim.typing import BoolArray, FloatArray, IntArray
+from patterndim.typing import AnyArray, BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A bound and the name of the argument behind it."""
+class Bound(SupportsInt):
+    """A bound and the name of the argument behind it; ``int(bound)`` is its value."""
 
     value: int
     name: str
+
+    def __int__(self) -> int:
+        """Return the value."""
+        return self.value
 
 
 def certain_bound(
@@ -33,24 +38,42 @@ def certain_bound(
     ``C`` is the map from the outputs to those that count, of full row rank.
     """
     bounds = [
-        Bound(len(C) * len(X), "outputs"),
+        output_bound(X, len(C)),
         parameter_bound(architecture, X, gate, len(C)),
         region_bound(architecture, X, pattern, len(C)),
     ]
     return min(bounds, key=lambda bound: bound.value)
 
 
+def output_bound(X: FloatArray, outputs: int) -> Bound:
+    """Number of rows: N n_L, or N (n_L - 1) behind a softmax."""
+    return Bound(outputs * len(X), "outputs")
+
+
 def region_bound(
     architecture: Architecture, X: FloatArray, pattern: ActivationPattern, outputs: int
 ) -> Bound:
     """
-    Outputs times the sum over perceived regions of min(samples there, n_0 + 1).
+    Outputs times the sum over perceived regions of a bound on the rank of their inputs.
 
-    Within one activation pattern the row of J for one output is an affine function of the input.
+    Within one activation pattern the row of J for one output is an affine function of the input,
+    so a region adds at most the rank of its inputs with a 1 appended: at most the number of
+    distinct inputs, and one more than the number of coordinates that vary among them.
     """
-    sizes = np.bincount(pattern.regions()) if pattern.masks else np.array([len(X)])
-    span = architecture.widths[0] + 1
-    return Bound(outputs * int(np.minimum(sizes, span).sum()), "regions")
+    regions = pattern.regions() if pattern.masks else np.zeros(len(X), dtype=np.int64)
+    order = np.argsort(regions, kind="stable")
+    starts = np.flatnonzero(np.diff(regions[order], prepend=-1))
+    low, high = (f.reduceat(X[order], starts, axis=0) for f in (np.minimum, np.maximum))
+    varying = (low != high).sum(axis=1)
+    _, first = np.unique(_rows(X), return_index=True)
+    distinct = np.bincount(regions[first], minlength=len(starts))
+    return Bound(outputs * int(np.minimum(distinct, varying + 1).sum()), "regions")
+
+
+def _rows(X: FloatArray) -> AnyArray:
+    """Each row as one opaque value, to compare; 0.0 stands for -0.0."""
+    rows = np.ascontiguousarray(X + 0.0)
+    return rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
 
 
 def parameter_bound(

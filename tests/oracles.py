@@ -6,6 +6,7 @@ the order of the parameters, each ``(source, target, W)`` with W a nested list o
 identity, and ``biases``, one list or None per layer.  Numbers may be floats or Fractions.
 """
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -174,3 +175,66 @@ def modular_jacobian(network, X, masks, modulus):
                     B = (B @ W[layer]) % modulus * masks[layer - 1][x]
             rows.append(np.concatenate(row))
     return np.array(rows)
+
+
+def path_lifting(network, X, masks):
+    """
+    Factors of a ReLU perceptron by paths: alpha (N, paths), Phi and its derivative by theta.
+
+    Paths start at an input or at the bias of a hidden neuron and end at a neuron of the last
+    hidden layer; one constant path stands for the output bias (Stock and Gribonval,
+    arXiv:2107.09370).  ``Phi`` is (paths, outputs) and ``D`` (paths, outputs, P), in Fractions.
+    """
+    plain = describe(network, Fraction)
+    widths, _, connections, biases = plain
+    names = {name: position for position, name in enumerate(parameters(plain))}
+    last = len(widths) - 1
+
+    def extended(layer, nodes):
+        """All ways on from a path that has reached a layer, as lists of nodes."""
+        if layer == last - 1:
+            return [nodes]
+        more = range(widths[layer + 1])
+        return [path for i in more for path in extended(layer + 1, [*nodes, (layer + 1, i)])]
+
+    starts = [[(0, j)] for j in range(widths[0])]
+    paths = [path for start in starts for path in extended(0, start)]
+    for layer in range(1, last):
+        for i in range(widths[layer] if biases[layer] is not None else 0):
+            paths += [[None, *path] for path in extended(layer, [(layer, i)])]
+    alpha, Phi, D = [], [], []
+    for path in paths:
+        factors = []  # (parameter, value) along the path, without the output weight
+        nodes = path[1:] if path[0] is None else path
+        if path[0] is None:
+            layer, i = nodes[0]
+            factors.append((("bias", layer, i, None), biases[layer][i]))
+        for (u, j), (v, i) in itertools.pairwise(nodes):
+            factors.append((("weight", v - 1, i, j), connections[u][2][i][j]))
+        end = nodes[-1][1]
+        rows, derivatives = [], []
+        for k in range(widths[last]):
+            whole = [*factors, (("weight", last - 1, k, end), connections[last - 1][2][k][end])]
+            rows.append(math.prod((value for _, value in whole), start=Fraction(1)))
+            gradient = [Fraction(0)] * len(names)
+            for position, (name, _) in enumerate(whole):
+                others = [value for q, (_, value) in enumerate(whole) if q != position]
+                gradient[names[name]] += math.prod(others, start=Fraction(1))
+            derivatives.append(gradient)
+        Phi.append(rows)
+        D.append(derivatives)
+        column = []
+        for x, row in enumerate(X):
+            value = Fraction(1) if path[0] is None else Fraction(float(row[nodes[0][1]]))
+            for layer, i in nodes:
+                value *= int(masks[layer - 1][x][i]) if layer else 1
+            column.append(value)
+        alpha.append(column)
+    if biases[last] is not None:
+        alpha.append([Fraction(1)] * len(X))
+        Phi.append(biases[last])
+        gradients = [[Fraction(0)] * len(names) for _ in range(widths[last])]
+        for k, gradient in enumerate(gradients):
+            gradient[names["bias", last, k, None]] = Fraction(1)
+        D.append(gradients)
+    return [list(row) for row in zip(*alpha, strict=True)], Phi, D

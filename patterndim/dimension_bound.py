@@ -1,0 +1,82 @@
+"""The best upper bound of the local dimension that holds for certain."""
+
+import numpy as np
+
+from patterndim.bounds import Bound, parameter_bound
+from patterndim.dimension import OUTPUTS
+from patterndim.errors import KindError
+from patterndim.factors import output_map
+from patterndim.frozen import FrozenJacobian
+from patterndim.network import Network
+from patterndim.pattern import activation_pattern, check_inputs
+from patterndim.redundancy import symmetry_bound
+from patterndim.typing import ArrayLike, Seed
+from patterndim.validation import choice
+from patterndim.validation import seed as as_seed
+
+
+def dimension_bound(
+    network: Network, inputs: ArrayLike | None = None, *, output: str = "affine", rng: Seed = 0
+) -> Bound:
+    """
+    Upper bound of the local dimension that holds for certain, and which argument gives it.
+
+    Without inputs it holds for every sample: parameters minus independent rescalings, which is
+    P minus the number of hidden neurons unless identity connections tie neurons together [1]_.
+    With inputs it is the least of "outputs" (N n_L, or N (n_L - 1) behind a softmax),
+    "parameters" (live ones minus rescalings), "regions" (what each perceived activation region
+    can add) and "symmetries" (live parameters minus all symmetries of linear and aligned
+    neurons).
+
+    Parameters
+    ----------
+    network : Network
+        ReLU network with P parameters.
+    inputs : array of float64, shape (N, n_0), optional
+        A sample.
+    output : {"affine", "softmax"}
+        As in `local_dimension`.
+    rng : int or numpy.random.Generator
+        Source of the random parameters at which symmetries are counted; the bound holds for
+        certain whatever they are.
+
+    Returns
+    -------
+    Bound
+        ``value`` and ``name``; ``int(bound)`` is the value.
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, KindError, ArgumentError
+        If an argument is not as above.
+
+    References
+    ----------
+    .. [1] J. E. Grigsby, K. Lindsey, R. Meyerhoff, C. Wu, "Functional dimension of feedforward
+       ReLU neural networks", arXiv:2209.04036.
+
+    Examples
+    --------
+    >>> network = Network.random((3, 4, 2))
+    >>> int(dimension_bound(network)), network.parameter_count - network.hidden_neurons
+    (22, 22)
+    >>> dimension_bound(network, [[1.0, 2.0, 3.0]])
+    Bound(value=2, name='outputs')
+    """
+    choice("output", output, OUTPUTS)
+    generator = np.random.default_rng(as_seed(rng))
+    if not isinstance(network, Network):
+        raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
+    architecture = network.architecture
+    if inputs is None:
+        # One input that is nowhere 0 in a region where all neurons are active: all paths count.
+        X = np.ones((1, architecture.widths[0]))
+        gate = [np.ones((1, architecture.widths[v])) for v in architecture.hidden_layers]
+        outputs = len(output_map(architecture.widths[-1], output))
+        return parameter_bound(architecture, X, gate, outputs)
+    X = check_inputs(network, inputs)
+    frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), output)
+    finer = symmetry_bound(frozen, generator)
+    if finer is None or finer.value >= frozen.upper.value:
+        return frozen.upper
+    return finer
