@@ -48,6 +48,10 @@ class Real:
         positive: FloatArray = values + 0.0
         return positive
 
+    def quotient(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """Quotients of floats."""
+        return left / right
+
     def random(self, rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
         """Standard normal numbers."""
         return rng.standard_normal(shape)
@@ -123,6 +127,14 @@ class Modular:
         out = np.empty(values.shape)
         residues.float_residues(values.reshape(-1), self.modulus, self._powers, out.reshape(-1))
         return out
+
+    def quotient(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """Residues of quotients of floats; the divisors must not be multiples of the modulus."""
+        divisors, which = np.unique(right, return_inverse=True)
+        found = self.encode(divisors).astype(np.int64).tolist()
+        inverses = np.array([float(pow(d, -1, self.modulus)) for d in found])[which]
+        # One product of residues below p: less than 2**48.
+        return self.reduce(self.encode(left) * inverses)
 
     def random(self, rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
         """Uniform random residues."""

@@ -1,20 +1,22 @@
 """Where the difference between the number of parameters and the local dimension goes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from patterndim import elimination
-from patterndim.arithmetic import Modular, random_prime
+from patterndim.arithmetic import Modular, Real, random_prime
 from patterndim.bounds import live_parameters
 from patterndim.dimension import OUTPUTS, Dimension, as_dimension
 from patterndim.elimination import SPARE, Progress
 from patterndim.frozen import FrozenJacobian
+from patterndim.invisible import complement, orthonormal
 from patterndim.network import Network
 from patterndim.neurons import Mechanism, NeuronState, mechanisms, neuron_states
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.rank.echelon import Echelon
-from patterndim.redundancy import Share, blocks, dead_by_layer, shares
+from patterndim.redundancy import SYMMETRIES, Share, blocks, dead_by_layer, shares
 from patterndim.rows import combine_rows
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import callable_or_none, choice, float_array, integer
@@ -59,6 +61,35 @@ class Explanation:
     neurons: tuple[NeuronState, ...]
     mechanisms: tuple[Mechanism, ...]
     modulus: int
+    _wide: FrozenJacobian = field(repr=False)
+
+    @cached_property
+    def hidden_basis(self) -> FloatArray:
+        """
+        Orthonormal directions of the hidden symmetries, shape (k, P), k = count("hidden").
+
+        No input that was tried shows them, and they are orthogonal to all that is explained: dead
+        parameters, rescalings, mixing of linear and aligned neurons.  They are found when they
+        are asked for, by the singular vectors of J, which is formed.
+
+        Examples
+        --------
+        Two neurons with opposite gates and the output bias: a constant can go either way.
+
+        >>> network = Network.from_layers([[[1.0], [-1.0]], [[1.0, 1.0]]], [[0.5, -0.5], [0.0]])
+        >>> X = [[0.0], [1.0], [-1.0], [-2.0]]
+        >>> explanation = explain(network, X, probes=0)
+        >>> explanation.count("hidden"), explanation.hidden_basis.shape
+        (1, (1, 7))
+        """
+        count = self.count("hidden")
+        if not count:
+            return np.zeros((0, self.network.parameter_count))
+        wide, theta = self._wide, self.network.theta
+        basis, _, _ = orthonormal(wide, self.network, self.reachable.value)
+        live = live_parameters(wide.architecture, wide.X, wide.gate, theta)
+        known = (block.vectors for block in blocks(wide, theta, Real(), SYMMETRIES))
+        return complement(basis, ~live.parameters(wide.architecture), known, count)
 
     @property
     def deficit(self) -> int:
@@ -176,6 +207,7 @@ def explain(
         states,
         mechanisms(network.architecture, states),
         arithmetic.modulus,
+        wide,
     )
 
 

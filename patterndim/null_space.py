@@ -9,9 +9,10 @@ from patterndim.arithmetic import Modular
 from patterndim.dimension import Dimension, as_dimension
 from patterndim.elimination import Progress
 from patterndim.errors import MemoryLimitError
-from patterndim.factors import checked, factor
+from patterndim.factors import factor
 from patterndim.frozen import FrozenJacobian
-from patterndim.jacobian import dense, pushforward
+from patterndim.invisible import orthonormal
+from patterndim.jacobian import dense
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.rank.echelon import Echelon
@@ -121,7 +122,7 @@ def null_space(
     arithmetic = Modular(int(rank.modulus or 0))
     echelon = _eliminated(frozen, network.theta, arithmetic)
     residues = np.asarray(echelon.null_space() % arithmetic.modulus, dtype=np.int64)
-    basis, gap, residual = _orthonormal(frozen, network, rank.value)
+    basis, gap, residual = orthonormal(frozen, network, rank.value)
     pivots = np.sort(np.array(echelon.pivot_vectors, dtype=np.int64))
     return NullSpace(
         as_dimension(rank, frozen),
@@ -142,24 +143,3 @@ def _eliminated(frozen: FrozenJacobian, theta: FloatArray, arithmetic: Modular) 
     # Each entry is one product of residues.
     echelon.extend(arithmetic.reduce(dense(factors)))
     return echelon
-
-
-def _orthonormal(
-    frozen: FrozenJacobian, network: Network, rank: int
-) -> tuple[FloatArray, float | None, float]:
-    """Right singular vectors beyond the rank, the gap there, and the check by J v."""
-    from scipy.linalg import qr, svd
-
-    factors = checked(network, frozen.X, frozen.gate, frozen.C)
-    J = dense(factors)
-    if J.shape[0] > J.shape[1]:
-        (triangle,) = qr(J, mode="r", overwrite_a=True)
-        J = np.asarray(triangle[: J.shape[1]], dtype=np.float64)
-    _, sigma, V = svd(J, full_matrices=True, overwrite_a=True)
-    basis = np.ascontiguousarray(V[rank:])
-    gap = None
-    if 0 < rank < len(sigma):
-        gap = float(sigma[rank - 1] / sigma[rank]) if sigma[rank] > 0 else float("inf")
-    norms = [float(np.linalg.norm(pushforward(factors, v))) for v in basis]
-    largest = float(sigma[0]) if sigma[0] > 0 else 1.0
-    return basis, gap, max(norms, default=0.0) / largest

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patterndim.arithmetic import Modular, random_prime
+from patterndim.arithmetic import Modular, Real, random_prime
 from patterndim.bounds import Bound, live_parameters
 from patterndim.frozen import FrozenJacobian
 from patterndim.rank.echelon import Echelon
@@ -59,9 +59,9 @@ class Share:
 
 
 def blocks(
-    frozen: FrozenJacobian, theta: FloatArray, arithmetic: Modular, causes: tuple[str, ...]
+    frozen: FrozenJacobian, theta: FloatArray, arithmetic: Modular | Real, causes: tuple[str, ...]
 ) -> Iterator[Block]:
-    """Tangent vectors of the symmetries at residues ``theta``, by cause and layer."""
+    """Tangent vectors of the symmetries at ``theta``, floats or residues, by cause and layer."""
     architecture = frozen.architecture
     tangents = Tangents(architecture, theta, arithmetic)
     groups = neuron_groups(architecture, frozen.gate)
@@ -78,7 +78,7 @@ def blocks(
                     yield Block(cause, group.layer, tuple(group.neurons.tolist()), vectors)
 
 
-CAUSES = ("rescaling", "softmax", "linear", "aligned")
+SYMMETRIES = ("rescaling", "softmax", "linear", "aligned")
 
 
 def shares(
@@ -91,7 +91,7 @@ def shares(
     ]
     echelon = Echelon(arithmetic, int(live.sum()))
     if echelon.length:
-        for block in blocks(frozen, theta, arithmetic, CAUSES):
+        for block in blocks(frozen, theta, arithmetic, SYMMETRIES):
             grown = echelon.extend(np.ascontiguousarray(block.vectors[:, live]))
             found.append(Share("always", block.cause, block.layer, block.neurons, grown))
     return [share for share in found if share.count]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndim.architecture import Architecture
-from patterndim.arithmetic import Modular
+from patterndim.arithmetic import Modular, Real
 from patterndim.typing import FloatArray, IntArray
 
 
@@ -67,9 +67,11 @@ def neuron_groups(architecture: Architecture, gate: Sequence[FloatArray]) -> lis
 
 
 class Tangents:
-    """Tangent vectors at parameters, residues modulo a prime; each block has shape (k, P)."""
+    """Tangent vectors at parameters of an arithmetic; each block has shape (k, P)."""
 
-    def __init__(self, architecture: Architecture, theta: FloatArray, arithmetic: Modular) -> None:
+    def __init__(
+        self, architecture: Architecture, theta: FloatArray, arithmetic: Modular | Real
+    ) -> None:
         self.architecture = architecture
         self.arithmetic = arithmetic
         self.theta = theta
@@ -117,7 +119,7 @@ class Tangents:
         if size < 2 or self._bare(group.layer):
             return np.zeros((0, self.theta.size))
         left, right = np.nonzero(~np.eye(size, dtype=bool))
-        ratio = self._ratios(group.gates[left], group.gates[right])
+        ratio = self.arithmetic.quotient(group.gates[left], group.gates[right])
         i, j = group.neurons[left], group.neurons[right]
         block = np.zeros((left.size, self.theta.size))
         row = np.arange(left.size)
@@ -166,16 +168,8 @@ class Tangents:
             blocks.append(block)
         return np.concatenate(blocks)
 
-    def _ratios(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """Quotients as residues; gates are few different numbers."""
-        p = self.arithmetic.modulus
-        divisors, which = np.unique(right, return_inverse=True)
-        found = self.arithmetic.encode(divisors).astype(np.int64).tolist()
-        inverses = np.array([float(pow(d, -1, p)) for d in found])[which]
-        return self._product(self.arithmetic.encode(left), inverses)
-
     def _product(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """Entrywise product of residues below p, at most p * p < 2**48."""
+        """Entrywise product; of residues below p it is less than 2**48."""
         return self.arithmetic.reduce(np.ascontiguousarray(left * right))
 
     def _bias(self, block: FloatArray, layer: int) -> FloatArray | None:

@@ -14,7 +14,7 @@ from patterndim.errors import ArgumentError, KindError, NonFiniteError, ShapeErr
 from patterndim.factors import factor
 from patterndim.frozen import FrozenJacobian
 from patterndim.jacobian import dense
-from patterndim.redundancy import CAUSES, blocks, symmetry_bound
+from patterndim.redundancy import SYMMETRIES, blocks, symmetry_bound
 from patterndim.rows import combine_rows
 from patterndim.tangents import Tangents
 from tests import oracles
@@ -40,7 +40,7 @@ def test_tangent_vectors_are_invisible(network, seed, output):
     if network.widths[-1] == 1 and output == "softmax":
         return
     frozen, theta, arithmetic, J = frozen_jacobian(network, sample(network, seed, 4), output)
-    for block in blocks(frozen, theta, arithmetic, CAUSES):
+    for block in blocks(frozen, theta, arithmetic, SYMMETRIES):
         image = arithmetic.product(J, np.ascontiguousarray(block.vectors.T))
         assert not (image % P).any(), block.cause
 
@@ -82,6 +82,25 @@ def test_the_balance_adds_up(network, seed, probes):
     assert all(share.count > 0 for share in explanation.shares)
     if not probes:
         assert explanation.count(scope="sample") == 0
+
+
+@given(networks(), st.integers(0, 1000), st.sampled_from([0, 20]))
+def test_hidden_symmetries_have_a_basis(network, seed, probes):
+    """Orthonormal, invisible, and orthogonal to everything that has a name."""
+    X = sample(network, seed, 5)
+    extra = sample(network, seed + 1, probes) if probes else 0
+    explanation = pdm.explain(network, X, probes=extra, primes=1)
+    basis = explanation.hidden_basis
+    assert basis.shape == (explanation.count("hidden"), network.parameter_count)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-12)
+    everything = np.concatenate([X, extra]) if probes else X
+    J = pdm.parameter_jacobian(network, everything)
+    assert np.abs(J @ basis.T).max(initial=0.0) < 1e-11 * max(1.0, np.abs(J).max())
+    if all(c.trainable for c in network.architecture.connections):
+        tangents = pdm.rescaling_tangents(network)
+        assert np.abs(tangents @ basis.T).max(initial=0.0) < 1e-11 * max(
+            1.0, np.abs(tangents).max()
+        )
 
 
 @pytest.mark.compiled
