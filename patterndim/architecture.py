@@ -127,6 +127,11 @@ class Architecture:
         """For every layer, the part of theta that is its bias, or None."""
         return self._layout[1]
 
+    def parameter_slices(self, layer: int) -> list[slice]:
+        """Parts of theta that lead to a layer: its matrices and its bias."""
+        parts = [*(self.weight_slices[e] for e in self.incoming[layer]), self.bias_slices[layer]]
+        return [part for part in parts if part is not None]
+
     @cached_property
     def incoming(self) -> tuple[tuple[int, ...], ...]:
         """For every layer, the indices of the connections that lead to it."""

@@ -102,10 +102,8 @@ def dead_by_layer(frozen: FrozenJacobian, dead: BoolArray) -> Iterator[tuple[int
     architecture = frozen.architecture
     for v in range(1, len(architecture.layers)):
         where = np.zeros_like(dead)
-        slices = [architecture.weight_slices[e] for e in architecture.incoming[v]]
-        for part in (*slices, architecture.bias_slices[v]):
-            if part is not None:
-                where[part] = dead[part]
+        for part in architecture.parameter_slices(v):
+            where[part] = dead[part]
         yield v, where
 
 

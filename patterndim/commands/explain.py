@@ -37,6 +37,8 @@ MECHANISMS = {
     "aligned": "{count} aligned with others: {names}",
     "bottleneck": "a bottleneck: only neuron {names} is live",
 }
+#: Most parameters for which the hidden directions themselves are looked at.
+FORMED = 3000
 
 
 def add(commands: Any) -> None:
@@ -131,16 +133,18 @@ def layers(found: Explanation) -> Iterable[str]:
         if any(s.scope == scope and s.cause == cause and s.layer for s in found.shares)
     ]
     names = [cause if scope == "always" else f"{cause} here" for scope, cause in shown]
-    yield f"{'layer':>5}{'width':>7}{'parameters':>12}" + "".join(f"{n:>14}" for n in names)
+    heading = f"{'layer':>5}{'width':>7}{'parameters':>12}" + "".join(f"{n:>14}" for n in names)
     architecture = network.architecture
+    hidden = _hidden_by_layer(found)
+    if hidden:
+        heading += f"{'hidden':>14}"
+    yield heading
     for layer in range(1, len(architecture.layers)):
-        slices = [architecture.weight_slices[e] for e in architecture.incoming[layer]]
-        parts = [s for s in (*slices, architecture.bias_slices[layer]) if s is not None]
-        size = sum(part.stop - part.start for part in parts)
-        cells = [found.count(cause, scope=scope, layer=layer) for scope, cause in shown]
-        yield f"{layer:>5}{network.widths[layer]:>7}{size:>12,}" + "".join(
-            f"{cell:>14,}" for cell in cells
-        )
+        size = sum(part.stop - part.start for part in architecture.parameter_slices(layer))
+        cells = [f"{found.count(c, scope=scope, layer=layer):>14,}" for scope, c in shown]
+        if hidden:
+            cells.append(f"{hidden[layer]:>14.1f}")
+        yield f"{layer:>5}{network.widths[layer]:>7}{size:>12,}" + "".join(cells)
     for mechanism in found.mechanisms:
         text = MECHANISMS[mechanism.kind].format(
             count=len(mechanism.neurons), names=_names(mechanism.neurons)
@@ -159,6 +163,18 @@ def layers(found: Explanation) -> Iterable[str]:
             )
             if here:
                 yield f"layer {layer}: {len(here)} {state} on this sample only: {_names(here)}"
+
+
+def _hidden_by_layer(found: Explanation) -> dict[int, float]:
+    """How much of the hidden directions lies in each layer's parameters; adds up to their count."""
+    architecture = found.network.architecture
+    if not found.count("hidden") or architecture.parameter_count > FORMED:
+        return {}
+    mass = (found.hidden_basis**2).sum(axis=0)
+    return {
+        layer: sum(float(mass[part].sum()) for part in architecture.parameter_slices(layer))
+        for layer in range(1, len(architecture.layers))
+    }
 
 
 def _names(members: tuple[int, ...], most: int = 12) -> str:
