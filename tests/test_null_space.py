@@ -64,6 +64,14 @@ def test_a_larger_network_has_a_clear_gap():
     assert pdm.null_space(network, X).residues.tolist() == space.residues.tolist()
 
 
+def test_a_network_without_invisible_directions_has_an_empty_basis():
+    network, X = pdm.Network.random((3, 2), rng=0), np.random.default_rng(0).standard_normal((9, 3))
+    space = pdm.null_space(network, X)
+    assert space.basis.shape == space.residues.shape == (0, 8)
+    assert space.residual == 0.0
+    assert space.gap is None
+
+
 def test_bad_arguments_are_refused():
     network, X = pdm.Network.random((3, 4, 2)), np.ones((2, 3))
     with pytest.raises(ShapeError, match=r"inputs must have shape \(N, 3\)"):

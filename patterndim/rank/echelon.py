@@ -53,6 +53,8 @@ class Echelon:
         Back substitution: each free coordinate in turn is 1, and every panel gives its pivots.
         """
         free = self.length - self.rank
+        if not free:
+            return np.empty((0, self.length))
         found = np.zeros((self.length, free))
         found[self.rank :] = np.eye(free)
         for panel in reversed(self._panels):
