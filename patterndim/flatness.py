@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndim.dimension import Dimension, local_dimension
+from patterndim.errors import NonFiniteError
 from patterndim.factors import Factors, real_factors
 from patterndim.jacobian import pullback, pushforward
 from patterndim.network import Network
@@ -124,7 +125,11 @@ def flatness(
     factors = real_factors(network, inputs)
     N = len(factors.outputs)
     roots = _roots(factors.outputs) if softmax else None
-    plain = Curvature(affine, _trace(factors, None), _eigenvalues(factors, None, top))
+    with np.errstate(over="ignore", invalid="ignore"):
+        trace = _trace(factors, None)
+    if not np.isfinite(trace):
+        raise NonFiniteError("inputs must not make J^T J overflow float64, got an overflow")
+    plain = Curvature(affine, trace, _eigenvalues(factors, None, top))
     if roots is None:
         newton = Curvature(seen, plain.trace / N, plain.eigenvalues / N)
     else:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patterndim.errors import ArgumentError, MemoryLimitError
+from patterndim.errors import ArgumentError, MemoryLimitError, NonFiniteError
 from patterndim.factors import Factors, real_factors
 from patterndim.jacobian import dense, pullback, pushforward
 from patterndim.network import Network
@@ -125,7 +125,11 @@ def singular_values(
 def _from_gram(factors: Factors) -> FloatArray:
     from scipy.linalg import eigvalsh
 
-    eigenvalues = eigvalsh(gram(factors, factors, "full"), overwrite_a=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        K = gram(factors, factors, "full")
+    if not np.isfinite(K).all():
+        raise NonFiniteError("inputs must not make J J^T overflow float64, got an overflow")
+    eigenvalues = eigvalsh(K, overwrite_a=True)
     return np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
 
 

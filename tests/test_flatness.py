@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patterndim as pdm
-from patterndim.errors import ArgumentError, KindError, MemoryLimitError, ShapeError
+from patterndim.errors import ArgumentError, KindError, MemoryLimitError, NonFiniteError, ShapeError
 from tests.strategies import networks, sample
 
 
@@ -98,6 +98,16 @@ def test_what_the_gram_matrix_cannot_resolve_is_counted_or_refused():
     with pytest.raises(ArgumentError, match=r"rtol must be at least 3\.0e-08 for method 'gram'"):
         pdm.singular_values(network, X, rtol=1e-9)
     assert pdm.singular_values(network, X, method="dense", rtol=1e-9).resolved > 0
+
+
+def test_what_squares_beyond_float64_is_refused():
+    network = pdm.Network.from_layers([np.full((3, 2), 1e155), np.full((2, 3), 1e-5)])
+    X = np.ones((1, 2))
+    with pytest.raises(NonFiniteError, match=r"must not make J\^T J overflow float64"):
+        pdm.flatness(network, X)
+    with pytest.raises(NonFiniteError, match=r"must not make J J\^T overflow float64"):
+        pdm.singular_values(network, X)
+    assert np.isfinite(pdm.singular_values(network, X, method="dense").values).all()
 
 
 NETWORK, X = pdm.Network.random((3, 4, 2)), np.ones((2, 3))
