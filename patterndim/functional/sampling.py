@@ -211,17 +211,19 @@ def _again(growing: Growing, X: FloatArray, pattern: ActivationPattern) -> tuple
     search, architecture = growing.search, growing.search.network.architecture
     theta, value, modulus = search.network.theta, growing.echelon.rank, growing.arithmetic.modulus
     frozen = FrozenJacobian.build(architecture, X, pattern, search.output)
-    chance = growing.steps * failure(frozen, theta, value, growing.columns, SPARE)
     if value == frozen.upper.value:
         return value, modulus, 0.0
-    if search.primes > 1:
+    if (others := search.primes - 1) > 0:
         search.check(elimination.need(frozen))
         seed = int(growing.rng.integers(2**63 - 1))
-        rank = elimination.modular(frozen, theta, seed, search.primes - 1, search.progress)
+        rank = elimination.modular(frozen, theta, seed, others, search.progress)
         if rank.value > value and rank.modulus is not None:
             value, modulus = rank.value, rank.modulus
-        chance *= rank.failure_probability or 0.0
-    return value, modulus, min(1.0, chance)
+        if value == frozen.upper.value:
+            return value, modulus, 0.0
+    columns = max(growing.columns, frozen.upper.value + SPARE)
+    chance = failure(frozen, theta, value, columns, SPARE)
+    return value, modulus, min(1.0, growing.steps * chance) * chance**others
 
 
 def _missed(
