@@ -42,6 +42,16 @@ def corners(found, region):
     return [tuple(Fraction(x, ray[-1]) for x in ray[:-1]) for ray in found.rays[region]]
 
 
+def points_inside(found, region):
+    """Points of a region, as many as it has rays, that span its cone, in Fractions."""
+    scaled = [
+        [Fraction(x, ray[-1] or max(map(abs, ray))) for x in ray] for ray in found.rays[region]
+    ]
+    total = [sum(column) for column in zip(*scaled, strict=True)]
+    sums = [[a + b for a, b in zip(total, ray, strict=True)] for ray in scaled]
+    return [[x / y[-1] for x in y[:-1]] for y in sums]
+
+
 def measure(points, middle):
     """Length of an interval or area of a convex polygon around a point inside, exact."""
     if len(middle) == 1:
@@ -141,6 +151,10 @@ def test_huge_and_tiny_numbers_are_exact():
     found = regions.box(network, [-1e308], [2.0**-1074])
     assert len(found) == 2
     assert corners(found, 1)[1] == (Fraction(2) ** -1074,)
+    network = pdm.Network.from_layers([[[1e-300]], [[1.0]]], [[1e300], [0.0]])
+    found = regions.space(network)  # the kink is near -1e600
+    assert [len(str(int(x))) for (x,) in corners(found, 0)[:1]] == [602]
+    assert found.points.ravel().tolist() == [-np.inf, np.inf]
 
 
 def test_preactivations_that_are_zero_on_a_region_are_ties():

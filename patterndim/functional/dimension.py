@@ -38,13 +38,14 @@ def functional_dimension(
     """
     Largest local dimension of a network at any sample, its parameters staying fixed.
 
-    The supremum, over all finite samples at which the network is differentiable, of the rank of
-    the parameter Jacobian [1]_; also called the computable full functional dimension [2]_.  It is
-    unchanged by positive rescaling and permutation of hidden neurons, and at most the number P of
-    parameters minus that of independent rescalings (H, for a multilayer perceptron).
+    The supremum of the rank of the parameter Jacobian over all finite samples [1]_; also called
+    the computable full functional dimension [2]_.  It is unchanged by positive rescaling and
+    permutation of hidden neurons, and at most the number P of parameters minus that of
+    independent rescalings (H, for a multilayer perceptron).
 
-    Within an activation region the rows of J are affine in the input, so n_0 + 1 inputs per
-    region are enough, and they need not lie in it: with its masks, 0 and the unit vectors do.
+    Only activation regions with interior count: inputs drawn on a boundary are moved off it.
+    Within a region the rows of J are affine in the input, so n_0 + 1 inputs per region are
+    enough, and they need not lie in it: with its masks, 0 and the unit vectors do.
 
     Parameters
     ----------
@@ -75,8 +76,7 @@ def functional_dimension(
     Raises
     ------
     ArgumentError
-        If an option is not one of those above, the method is "exact" with more than two inputs,
-        or the network is not differentiable at any input met.
+        If an option is not one of those above, the method is "exact" with more than two inputs.
     ShapeError, NonFiniteError, KindError
         If the sampler or the patterns do not fit the network.
     MemoryLimitError
@@ -102,7 +102,7 @@ def functional_dimension(
     >>> network = Network.from_layers(weights, [[0.0, -0.5], [0.0, -0.5], [0.0]])
     >>> found = functional_dimension(network, method="exact")
     >>> found.value, found.upper, found.regions, found.ties, found.complete
-    (8, 9, 5, 1, True)
+    (8, 9, 6, 1, True)
     >>> functional_dimension(Network.random((10, 10, 10, 1), rng=0, bias_std=0.1)).kind
     'proved'
     """

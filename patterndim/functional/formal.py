@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from patterndim import elimination
-from patterndim.errors import ArgumentError
 from patterndim.frozen import FrozenJacobian
-from patterndim.functional.patterns import count, distinct, selected
+from patterndim.functional.patterns import distinct, untied
 from patterndim.functional.result import MET, FunctionalDimension, Search
 from patterndim.pattern import ActivationPattern
 
@@ -20,18 +19,11 @@ def formal(search: Search, pattern: ActivationPattern, *, every: bool) -> Functi
     independent inputs span the same space, whether or not they lie in the region.
     """
     network = search.network
-    tied = np.unique(pattern.ties[:, 0])
-    rows = distinct(pattern, np.setdiff1d(np.arange(count(pattern)), tied))
-    if not len(rows):
-        _, layer, neuron = pattern.ties[0]
-        raise ArgumentError(
-            "network must be differentiable in some region, got ties in all: first layer "
-            f"{layer}, neuron {neuron}"
-        )
+    rows = distinct(pattern)
     points = np.eye(network.widths[0] + 1)[:, :-1]
     X = np.tile(points, (len(rows), 1))
-    masks = selected(pattern, np.repeat(rows, len(points)))
-    frozen = FrozenJacobian.build(network.architecture, X, masks, search.output)
+    frozen_pattern = untied([mask[np.repeat(rows, len(points))] for mask in pattern.masks])
+    frozen = FrozenJacobian.build(network.architecture, X, frozen_pattern, search.output)
     least = min(frozen.upper, search.upper, key=lambda bound: bound.value)
     frozen = replace(frozen, upper=least)
     search.check(elimination.need(frozen))
@@ -40,7 +32,7 @@ def formal(search: Search, pattern: ActivationPattern, *, every: bool) -> Functi
     reason = "all activation regions" if every else "given patterns"
     return FunctionalDimension(
         **vars(rank),
-        ties=len(tied),
+        ties=len(pattern.ties),
         bound=least.name,
         method="exact" if every else "patterns",
         inputs=len(X),

@@ -44,8 +44,8 @@ def lines(network: Network, found: FunctionalDimension) -> list[tuple[str, str]]
             )
         )
     if found.ties:
-        what = {"sample": "inputs", "patterns": "patterns", "exact": "regions"}[found.method]
-        report.append(("left out", f"{found.ties:,} {what} with exact zeros (ties)"))
+        where = {"sample": "at inputs", "patterns": "in patterns", "exact": "on whole regions"}
+        report.append(("ties", f"{found.ties:,} exact zeros {where[found.method]}"))
     return report
 
 

@@ -20,8 +20,8 @@ class FunctionalDimension(Dimension):
     """
     A functional dimension with its evidence: a `Dimension` and what it was computed from.
 
-    ``lower`` is a bound of the functional dimension for certain, by every method, but "patterns"
-    must be given patterns that the network has on open sets.
+    ``lower`` is a certain lower bound by every method, as long as there are no ties; by
+    "patterns", as long as the network has the given patterns on open sets.
 
     Attributes
     ----------
@@ -36,8 +36,9 @@ class FunctionalDimension(Dimension):
         Inputs whose rows of J were used (formal ones, n_0 + 1 per region, by "patterns" and
         "exact"), and the number of different activation regions among them.
     ties : int
-        Inputs, patterns or regions left out because a preactivation is exactly zero: the network
-        is not differentiable there, and the supremum does not extend over them.
+        Preactivations that are exactly zero at the inputs used, or on the whole of a region:
+        there the network is not differentiable and no theorem applies; ``value`` is the rank with
+        those neurons inactive.
     complete : bool
         Whether no other sample can do better: all activation regions took part, or the value
         meets a bound that holds for all samples.

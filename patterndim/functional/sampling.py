@@ -12,7 +12,7 @@ from patterndim.errors import ArgumentError, ShapeError
 from patterndim.factors import factor, gates
 from patterndim.failure import failure
 from patterndim.frozen import FrozenJacobian
-from patterndim.functional.patterns import keys, selected, untied
+from patterndim.functional.patterns import keys, untied
 from patterndim.functional.result import MET, FunctionalDimension, Search
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern, activation_pattern
@@ -23,6 +23,10 @@ from patterndim.validation import float_array, integer
 
 #: Random directions beyond the largest rank that can be reached.
 SPARE = 8
+#: Inputs drawn afresh for the estimates.
+FRESH = 1000
+#: How far, relative to its size, an input on the boundary of a region is moved.
+NUDGE = 2.0**-20
 #: Most rows of J per step; until then each step doubles the sample.
 LARGEST = 2048
 
@@ -74,24 +78,27 @@ class Draws:
     def __init__(self, network: Network, sampler: Sampler, seed: int) -> None:
         self.network, self.sampler = network, sampler
         self.rng = np.random.default_rng([seed, 1])
-        self.drawn = self.ties = self.uncertain = 0
+        self.drawn = 0
 
     def take(self, count: int) -> tuple[FloatArray, ActivationPattern]:
         """
-        Draw so many inputs and their pattern, leaving out those with ties.
+        Draw so many inputs, moved off boundaries of regions, and their pattern.
 
-        At an input with a preactivation of exactly zero the network is not differentiable.
+        A preactivation of exactly zero at an isolated input says nothing about any region, so
+        such inputs move a little at random; ties that stay are those of whole regions.
         """
         shape = count, self.network.widths[0]
         X = float_array("sampler(rng, count)", self.sampler(self.rng, count), ("count", shape[1]))
         if len(X) != count:
             raise ShapeError(f"sampler(rng, {count}) must have shape {shape}, got {X.shape}")
-        pattern = activation_pattern(self.network, X)
-        rows = np.setdiff1d(np.arange(count), pattern.ties[:, 0])
         self.drawn += count
-        self.ties += count - len(rows)
-        self.uncertain += len(pattern.uncertain)
-        return X[rows], selected(pattern, rows)
+        pattern = activation_pattern(self.network, X)
+        if len(tied := np.unique(pattern.ties[:, 0])):
+            X = X.copy()
+            size = NUDGE * np.maximum(1.0, np.abs(X[tied]))
+            X[tied] += size * self.rng.uniform(-1.0, 1.0, size.shape)
+            pattern = activation_pattern(self.network, X)
+        return X, pattern
 
 
 @dataclass
@@ -109,6 +116,8 @@ class Growing:
     rng: np.random.Generator
     reach: int
     quiet: int = 0
+    ties: int = 0
+    uncertain: int = 0
     steps: int = 0
     X: list[FloatArray] = field(default_factory=list)
     masks: list[tuple[BoolArray, ...]] = field(default_factory=list)
@@ -137,10 +146,10 @@ class Growing:
         """Add so many draws; return how much the rank grew."""
         X, pattern = self.draws.take(count)
         self.steps += 1
-        if not len(X):
-            return 0
         self.X.append(X)
         self.masks.append(pattern.masks)
+        self.ties += len(pattern.ties)
+        self.uncertain += len(pattern.uncertain)
         network = self.search.network
         gate = gates(network.architecture, pattern.masks)
         factors = factor(
@@ -163,16 +172,12 @@ def sample(search: Search, draws: Draws, patience: int, limit: int) -> Functiona
     growing = Growing(search, draws, Modular(random_prime(rng)), rng, reach)
     growing.run(upper.value, patience, limit)
     X, pattern = growing.sample()
-    if draws.drawn and not len(X):
-        raise ArgumentError(
-            f"network must be differentiable at some input, got ties at all {draws.drawn} drawn"
-        )
     value, modulus, chance = growing.echelon.rank, growing.arithmetic.modulus, 0.0
     if value < upper.value:
         value, modulus, chance = _again(growing, X, pattern)
     met = value == upper.value
-    known = keys(pattern, np.arange(len(X)))
-    missed, unseen = (None, None) if met else _missed(draws, set(known), len(X), patience)
+    known = set(keys(pattern, len(X)))
+    missed, unseen = (None, None) if met else _missed(draws, known, len(X))
     if met:
         reason = MET
     elif growing.quiet >= patience:
@@ -187,12 +192,12 @@ def sample(search: Search, draws: Draws, patience: int, limit: int) -> Functiona
         failure_probability=0.0 if met else 1.0,
         modulus=modulus,
         seed=search.seed,
-        ties=draws.ties,
-        uncertain=draws.uncertain,
+        ties=growing.ties,
+        uncertain=growing.uncertain,
         bound=upper.name,
         method="sample",
         inputs=len(X),
-        regions=len(set(known)),
+        regions=len(known),
         complete=met,
         reason=reason,
         rank_failure=chance,
@@ -226,15 +231,10 @@ def _again(growing: Growing, X: FloatArray, pattern: ActivationPattern) -> tuple
     return value, modulus, min(1.0, growing.steps * chance) * chance**others
 
 
-def _missed(
-    draws: Draws, known: set[bytes], count: int, fresh: int
-) -> tuple[float | None, float | None]:
+def _missed(draws: Draws, known: set[bytes], count: int) -> tuple[float, float]:
     """Estimates by fresh draws: of `sampling_failure`, and of the mass outside known regions."""
-    X, pattern = draws.take(fresh)
-    if not len(X):
-        return None, None
-    found = Counter(keys(pattern, np.arange(len(X))))
-    masses = np.array(list(found.values())) / len(X)
+    _, pattern = draws.take(FRESH)
+    found = Counter(keys(pattern, FRESH))
+    masses = np.array(list(found.values())) / FRESH
     unseen = sum(number for key, number in found.items() if key not in known)
-    missed = sampling_failure(masses, count, draws.network.widths[0])
-    return missed, unseen / len(X)
+    return sampling_failure(masses, count, draws.network.widths[0]), unseen / FRESH

@@ -36,7 +36,7 @@ class Regions:
     >>> len(found), found.pattern.masks[0].astype(int).tolist()
     (3, [[0, 0], [0, 1], [1, 1]])
     >>> found.rays[1], found.interior(1)
-    (((-3, 1), (0, 1), (1, 2)), (Fraction(-1, 2),))
+    (((-3, 1), (0, 1), (1, 2)), (Fraction(-5, 6),))
     >>> found.bounded
     array([False,  True, False])
     """
@@ -64,15 +64,32 @@ class Regions:
 
     @property
     def points(self) -> FloatArray:
-        """One point inside each region, rounded to float64, shape (R, n_0); see `interior`."""
+        """
+        One point inside each region, rounded to float64, shape (R, n_0); see `interior`.
+
+        Rounding may put it on the boundary of a tiny region, or at infinity.
+        """
         inside = [self.interior(region) for region in range(len(self))]
-        return np.array([[float(x) for x in point] for point in inside])
+        return np.array([[_rounded(x) for x in point] for point in inside])
 
     def interior(self, region: int) -> tuple[Fraction, ...]:
         """
-        Point inside a region, exact.
+        Point inside a region, exact: the mean of its corners, and a step in each direction.
 
-        The sum of rays that generate a cone with interior lies in its interior.
+        A positive combination of all rays that generate a cone lies in its interior.
         """
-        *x, w = (sum(entries) for entries in zip(*self.rays[region], strict=True))
-        return tuple(Fraction(numerator, w) for numerator in x)
+        rays = self.rays[region]
+        corners = [[Fraction(x, ray[-1]) for x in ray[:-1]] for ray in rays if ray[-1]]
+        step = 1 + max(abs(x) for corner in corners for x in corner)
+        point = [sum(column) / len(corners) for column in zip(*corners, strict=True)]
+        for direction in (ray[:-1] for ray in rays if not ray[-1]):
+            length = step / max(abs(x) for x in direction)
+            point = [x + length * d for x, d in zip(point, direction, strict=True)]
+        return tuple(point)
+
+
+def _rounded(x: Fraction) -> float:
+    try:
+        return float(x)
+    except OverflowError:
+        return float("inf") if x > 0 else float("-inf")
