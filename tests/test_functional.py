@@ -52,7 +52,7 @@ def test_exact_is_the_rank_over_the_rationals_at_true_points(network):
 
 
 @given(low_dimensional, st.integers(0, 1000), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_a_sample_never_exceeds_the_exact_dimension(network, seed, integers):
     """Small integers are often on boundaries, where no region has the pattern."""
     sampler = (lambda rng, n: rng.integers(-2, 3, (n, network.widths[0]))) if integers else None
@@ -109,7 +109,7 @@ def test_the_sample_is_drawn_once_and_its_rank_is_its_local_dimension():
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_T6_the_dimension_of_a_sample_grows_with_it(seed):
     network = pdm.Network.random((2, 3, 3, 1), rng=seed, bias_std=0.1)
     values = [
@@ -219,6 +219,7 @@ def test_the_maximum_is_P_minus_H_and_some_draw_attains_it(widths):
     assert best == network.parameter_count - network.hidden_neurons
 
 
+@pytest.mark.compiled
 def test_a_wide_deep_network_takes_a_growing_sample():
     values = []
     network = pdm.Network.random((10, 10, 10, 10, 1), rng=2, bias_std=0.1)

@@ -1,6 +1,7 @@
 """What is known about a functional dimension, and bounds that hold for every sample."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class Search:
         if self.memory is not None and need > self.memory:
             raise MemoryLimitError(f"memory must be at least {need} bytes here, got {self.memory}")
 
-    @property
+    @cached_property
     def upper(self) -> Bound:
         """
         Bound of the rank of C J at every sample: parameters minus independent rescalings.

@@ -125,9 +125,6 @@ class Growing:
     def __post_init__(self) -> None:
         """Draw the directions."""
         self.columns = self.reach + SPARE
-        rows, widths = LARGEST + len(self.search.C), self.search.network.widths
-        # The echelon form, rows times directions thrice, and factors.
-        self.search.check(8 * (self.columns**2 + 3 * rows * (self.columns + sum(widths))))
         architecture = self.search.network.architecture
         self.directions = Directions(architecture, self.arithmetic, self.rng, self.columns)
         self.echelon = Echelon(self.arithmetic, self.columns)
@@ -169,6 +166,7 @@ def sample(search: Search, draws: Draws, patience: int, limit: int) -> Functiona
     upper = search.upper
     rng = np.random.default_rng(search.seed)
     reach = min(upper.value, limit * len(search.C))
+    search.check(_need(search, reach + SPARE, limit))
     growing = Growing(search, draws, Modular(random_prime(rng)), rng, reach)
     growing.run(upper.value, patience, limit)
     X, pattern = growing.sample()
@@ -206,6 +204,20 @@ def sample(search: Search, draws: Draws, patience: int, limit: int) -> Functiona
     )
 
 
+def _need(search: Search, columns: int, limit: int) -> int:
+    """Bytes that a sample of ``limit`` inputs may take, the elimination by further primes too."""
+    network = search.network
+    X = np.broadcast_to(0.0, (limit, network.widths[0]))
+    rows = LARGEST + len(search.C)
+    # The echelon form, rows times directions thrice, factors, inputs and masks.
+    numbers = columns**2 + 3 * rows * (columns + sum(network.widths)) + X.size
+    need = 8 * numbers + limit * network.hidden_neurons
+    if search.primes > 1:
+        most = FrozenJacobian(network.architecture, X, untied([]), (), search.C, search.upper)
+        need = max(need, elimination.need(most))
+    return need
+
+
 def _again(growing: Growing, X: FloatArray, pattern: ActivationPattern) -> tuple[int, int, float]:
     """
     Rank at the inputs used, its prime and failure probability, after all primes.
@@ -219,7 +231,6 @@ def _again(growing: Growing, X: FloatArray, pattern: ActivationPattern) -> tuple
     if value == frozen.upper.value:
         return value, modulus, 0.0
     if (others := search.primes - 1) > 0:
-        search.check(elimination.need(frozen))
         seed = int(growing.rng.integers(2**63 - 1))
         rank = elimination.modular(frozen, theta, seed, others, search.progress)
         if rank.value > value and rank.modulus is not None:
