@@ -4,7 +4,7 @@ patterndim: exact local dimension of ReLU networks from their activation pattern
 numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per row.
 """
 
-from patterndim import data, errors, rank, training
+from patterndim import data, errors, rank, regions, training
 from patterndim.architecture import Architecture, Connection, Layer
 from patterndim.bounds import Bound
 from patterndim.dimension import Dimension, generic_dimension, local_dimension
@@ -13,6 +13,7 @@ from patterndim.explain import Explanation, explain
 from patterndim.factors import outputs
 from patterndim.flatness import Flatness, flatness
 from patterndim.formats import load, save
+from patterndim.functional import FunctionalDimension, functional_dimension
 from patterndim.jacobian import input_jacobian, jacobian_operator, parameter_jacobian
 from patterndim.network import Network
 from patterndim.ntk import ntk
@@ -31,6 +32,7 @@ __all__ = [
     "Dimension",
     "Explanation",
     "Flatness",
+    "FunctionalDimension",
     "Layer",
     "Network",
     "NullSpace",
@@ -42,6 +44,7 @@ __all__ = [
     "errors",
     "explain",
     "flatness",
+    "functional_dimension",
     "generic_dimension",
     "input_jacobian",
     "jacobian_operator",
@@ -53,6 +56,7 @@ __all__ = [
     "parameter_jacobian",
     "permute",
     "rank",
+    "regions",
     "rescale",
     "rescaling_tangents",
     "save",

@@ -29,7 +29,10 @@ STEPS = {
         [PYTHON, "-m", "coverage", "run", "-m", "pytest", "-q", "-m", "not compiled"],
         [PYTHON, "-m", "coverage", "report", f"--fail-under={COVERAGE}"],
     ],
-    "bench": [[PYTHON, "-m", "bench", "--smoke", "--out", os.devnull]],
+    "bench": [
+        [PYTHON, "-m", "bench", "--smoke", "--out", os.devnull],
+        [PYTHON, "-m", "bench.reference", "--smoke"],
+    ],
 }
 
 
