@@ -181,7 +181,7 @@ class Modular:
         """
         rows, inner = left.shape
         columns = right.shape[1]
-        slab = min(max(128, SLAB // columns), 768, rows)
+        slab = min(max(128, SLAB // max(1, columns)), 768, rows)
         buffer = np.empty(slab * columns)
         for top in range(0, rows, slab):
             bottom = min(top + slab, rows)

@@ -43,7 +43,7 @@ def swap_columns(A: FloatArray, start: int, stop: int, first: int, swaps: IntArr
 @kernel
 def first_column(A: FloatArray, rows: IntArray, first: int) -> int:
     """First column from ``first`` on with an entry in some of the rows; all columns if none."""
-    end = A.shape[1]
+    end: int = A.shape[1]
     for row in rows:
         column = first
         while column < end and A[row, column] == 0.0:
@@ -129,3 +129,58 @@ def invert(
         for c in range(rows):
             T[row, c] = _reduce(T[row, c], modulus, inverse)
     return found
+
+
+@kernel
+def ranks(
+    stack: FloatArray,
+    start: int,
+    stop: int,
+    modulus: float,
+    inverse: float,
+    found: IntArray,
+    vectors: IntArray,
+    coordinates: IntArray,
+) -> None:
+    """
+    Ranks of matrices start..stop of a stack (k, m, n), and their pivots, n at most 126.
+
+    Row vectors[k, i] and column coordinates[k, i] hold pivot i of matrix k, for i < found[k]: the
+    first independent rows.  ``stack`` is overwritten.
+    """
+    _, rows, columns = stack.shape
+    for k in range(start, stop):
+        A = stack[k]
+        for c in range(columns):
+            coordinates[k, c] = c
+        rank = 0
+        for row in range(rows):
+            if rank == columns:
+                break
+            for i in range(rank):
+                pivot = vectors[k, i]
+                factor = _reduce(A[row, i], modulus, inverse)
+                if factor != 0.0:
+                    # One product for each pivot so far, at most 126, and one residue.
+                    for c in range(i + 1, columns):
+                        A[row, c] -= factor * A[pivot, c]
+            for c in range(rank, columns):
+                A[row, c] = _reduce(A[row, c], modulus, inverse)
+            column = rank
+            while column < columns and A[row, column] == 0.0:
+                column += 1
+            if column == columns:
+                continue
+            if column != rank:
+                for r in range(rows):
+                    A[r, rank], A[r, column] = A[r, column], A[r, rank]
+                c = coordinates[k, rank]
+                coordinates[k, rank] = coordinates[k, column]
+                coordinates[k, column] = c
+            scale = float(_inverse(int(A[row, rank]), int(modulus)))
+            # Almost reduced residues: below (p/2 + 8)**2 < 2**47.
+            for c in range(rank + 1, columns):
+                A[row, c] = _reduce(A[row, c] * scale, modulus, inverse)
+            vectors[k, rank] = row
+            rank += 1
+        found[k] = rank

@@ -66,7 +66,7 @@ def integer_residues(values: IntArray, modulus: int, inverse: float, out: FloatA
         for column in range(columns):
             lowest = min(lowest, values[row, column])
             highest = max(highest, values[row, column])
-        if -SAFE <= lowest and highest <= SAFE:
+        if lowest >= -SAFE and highest <= SAFE:
             for column in range(columns):
                 out[row, column] = _reduce(float(values[row, column]), p, inverse)
         else:
