@@ -17,12 +17,17 @@ from patterndim.typing import AnyArray, FloatArray, IntArray
 
 #: Largest modulus, exclusive: two residues multiply to less than 2**46.
 MODULUS_LIMIT = 2**24
-#: Random moduli are drawn uniformly among the primes of this range.
-MODULUS_RANGE = (2**22, 2**23)
+#: Random moduli are drawn uniformly among the primes of this range: for those, inner products
+#: of 2047 residues are exact.
+MODULUS_RANGE = (2**21, 2**22)
 #: Number of primes in `MODULUS_RANGE` (a test counts them).
-MODULUS_COUNT = 268_216
-#: Rows per slab of a product: the slab of the product stays near the cache for its reduction.
-SLAB = 768
+MODULUS_COUNT = 140_336
+#: Longest inner products: beyond it reductions cost nothing, and buffers of BLAS do not grow.
+INNER = 2048
+#: Entries of a product before it is subtracted and reduced; 128 to 768 of its rows.
+SLAB = 2**22
+#: Entries that are converted to residues at a time.
+TILE = 2**18
 
 
 class Real:
@@ -102,31 +107,46 @@ class Modular:
         """
         Longest inner product of residues, plus one residue, that float64 sums exactly.
 
-        (length) * (p/2 + 8)**2 + (p/2 + 8) <= 2**53 - 2**24; beyond 512 nothing is gained.
+        (length) * (p/2 + 8)**2 + (p/2 + 8) <= 2**53 - 2**24.
         """
         largest = self.modulus / 2 + 8
-        return min(512, int((2.0**53 - 2.0**24 - largest) / largest**2))
+        return min(INNER, int((2.0**53 - 2.0**24 - largest) / largest**2))
 
     @cached_property
-    def _powers(self) -> IntArray:
-        # 2**(k - 1200) modulo p for every exponent that a float64 can have.
-        power = pow(pow(2, -1, self.modulus), 1200, self.modulus)
-        powers = np.empty(2400, dtype=np.int64)
+    def _powers(self) -> FloatArray:
+        # Residue of 2**(k - 1075) for k = 0..2047, the exponents that a float64 can have.
+        p = self.modulus
+        power = pow(pow(2, -1, p), 1075, p)
+        powers = np.empty(2048)
         for k in range(powers.size):
-            powers[k] = power
-            power = power * 2 % self.modulus
+            powers[k] = power if 2 * power < p else power - p
+            power = power * 2 % p
         return powers
 
     def encode(self, values: AnyArray) -> FloatArray:
         """Residues of finite floats (exact: each is m * 2**e), integers or Python integers."""
-        if values.dtype == object or values.dtype.kind in "iu":
-            if values.dtype == object or max(int(values.max()), -int(values.min())) > 2**50:
-                values = values % self.modulus
-            return self.reduce(np.array(values, dtype=np.float64, order="C"))
-        values = np.require(values, np.float64, ["C", "W"])
-        out = np.empty(values.shape)
-        residues.float_residues(values.reshape(-1), self.modulus, self._powers, out.reshape(-1))
-        return out
+        if values.dtype == object or values.dtype == np.uint64:
+            values = (values % self.modulus).astype(np.int64)
+        rows = values if values.ndim == 2 else values.reshape(1, -1)
+        out = np.empty(rows.shape)
+        dtype = np.int64 if values.dtype.kind in "iu" else np.float64
+        tile = max(1, TILE // max(1, rows.shape[1]))
+
+        def work(start: int, stop: int) -> None:
+            for top in range(start, stop, tile):
+                bottom = min(top + tile, stop)
+                part = np.require(rows[top:bottom], dtype, ["C", "W"])
+                self._encode(part, out[top:bottom])
+
+        share_rows(work, rows.shape[0], rows.size)
+        return out.reshape(values.shape)
+
+    def _encode(self, values: AnyArray, out: FloatArray) -> None:
+        if values.dtype.kind == "i":
+            residues.integer_residues(values, self.modulus, self.inverse, out)
+        else:
+            bits = values.view(np.int64)
+            residues.float_residues(bits, self.modulus, self.inverse, self._powers, out)
 
     def quotient(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """Residues of quotients of floats; the divisors must not be multiples of the modulus."""
@@ -173,9 +193,10 @@ class Modular:
         """
         rows, inner = left.shape
         columns = right.shape[1]
-        buffer = np.empty(min(rows, SLAB) * columns)
-        for top in range(0, rows, SLAB):
-            bottom = min(top + SLAB, rows)
+        slab = min(max(128, SLAB // max(1, columns)), 768, rows)
+        buffer = np.empty(slab * columns)
+        for top in range(0, rows, slab):
+            bottom = min(top + slab, rows)
             product = buffer[: (bottom - top) * columns].reshape(bottom - top, columns)
             for near in range(0, inner, self.inner_length):
                 far = min(near + self.inner_length, inner)
@@ -230,9 +251,9 @@ def prime_failure(bits: float) -> float:
     """
     Bound on the chance that a random prime divides a nonzero integer of so many bits.
 
-    The integer has at most bits / 22 prime factors of `MODULUS_RANGE`, which starts at 2**22.
+    The integer has at most bits / 21 prime factors of `MODULUS_RANGE`, which starts at 2**21.
     """
-    chance = max(bits, 0.0) / 22.0 / MODULUS_COUNT
+    chance = max(bits, 0.0) / 21.0 / MODULUS_COUNT
     return min(1.0, chance) if chance == chance else 1.0
 
 

@@ -5,21 +5,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patterndim.typing import FloatArray
+from patterndim.typing import FloatArray, IntArray
 
 #: Array of Python integers of any size.
 IntegerArray = NDArray[Any]
+#: Above the lowest bit of every float64.
+NO_BIT = 2000
 
 
 def lowest_bit(values: FloatArray) -> int:
     """Largest e such that every value is an integer times 2**e; 0 if all are zero."""
-    nonzero = values[values != 0]
-    if nonzero.size == 0:
-        return 0
-    fraction, exponent = np.frexp(nonzero)
+    lowest = int(lowest_bits(values[np.newaxis])[0])
+    return 0 if lowest == NO_BIT else lowest
+
+
+def lowest_bits(stack: FloatArray) -> IntArray:
+    """`lowest_bit` of each array of a stack; `NO_BIT` if all are zero."""
+    fraction, exponent = np.frexp(stack)
     mantissa = (fraction * 2.0**53).astype(np.int64)
     trailing = np.frexp((mantissa & -mantissa).astype(np.float64))[1] - 1
-    return int((exponent - 53 + trailing).min())
+    lowest = np.where(stack == 0, NO_BIT, exponent - 53 + trailing).reshape(len(stack), -1)
+    least: IntArray = lowest.min(axis=1, initial=NO_BIT)
+    return least
 
 
 def dyadic(values: FloatArray) -> tuple[IntegerArray, int]:

@@ -10,10 +10,10 @@ import pytest
 
 import patterndim as pdm
 from patterndim.arithmetic import Modular
-from patterndim.kernels import propagation, residues, thread_count
+from patterndim.kernels import elimination, propagation, residues, thread_count
 from patterndim.parallel import share_rows
 
-FILES = [Path(module.__file__) for module in (propagation, residues)]
+FILES = [Path(module.__file__) for module in (elimination, propagation, residues)]
 
 
 def interpreted(kernel):
@@ -74,29 +74,69 @@ def test_residue_kernels_agree_bit_for_bit():
             [0.0, 5e-324, -1.7e308, 1.0, -3.0],
         ]
     )
-    outs = [np.empty(values.size), np.empty(values.size)]
-    residues.float_residues(values, 8388593, arithmetic._powers, outs[0])
-    interpreted(residues.float_residues)(values, 8388593, arithmetic._powers, outs[1])
-    assert np.array_equal(*outs)
+    bits, powers = values.view(np.int64).reshape(5, 11), arithmetic._powers
+    integers = rng.integers(-(2**63), 2**63 - 1, (4, 9))
+    integers[0] = rng.integers(-(2**51), 2**51, 9)
+    for name, *arguments in (
+        ("float_residues", bits, 8388593, inverse, powers),
+        ("integer_residues", integers, 8388593, inverse),
+    ):
+        one, two = (np.empty(arguments[0].shape) for _ in range(2))
+        getattr(residues, name)(*arguments, one)
+        interpreted(getattr(residues, name))(*arguments, two)
+        assert np.array_equal(one, two)
     big = rng.integers(-(2**52), 2**52, (6, 8)).astype(float)
     one, two = big.copy(), big.copy()
     residues.reduce_rows(one, 1, 5, p, inverse)
     interpreted(residues.reduce_rows)(two, 1, 5, p, inverse)
     assert np.array_equal(one, two)
     assert not ((big - one).astype(np.int64) % 8388593).any()
+
+
+def test_elimination_kernels_agree_bit_for_bit():
+    rng, arithmetic = arrays()
+    p, inverse = 8388593.0, 1.0 / 8388593.0
     A = arithmetic.random(rng, (12, 10))
-    A[3] = 0.0
+    A[3] = A[1]
     A[:, 2] = 0.0
     results = []
-    for run in (residues.eliminate, interpreted(residues.eliminate)):
-        B, labels, swaps = A.copy(), np.arange(12), np.arange(10)
-        found = run(B, np.array([0, 12, 0, 12]), 0, p, inverse, labels, swaps)
-        results.append((found, B, labels, swaps))
+    for run in (elimination.invert, interpreted(elimination.invert)):
+        B, order, swaps = A.copy(), np.empty(12, dtype=np.int64), np.empty(10, dtype=np.int64)
+        T = np.empty((12, 12))
+        found = run(B, p, inverse, order, swaps, T)
+        results.append((found, order, swaps[:found], T))
     for left, right in zip(*results, strict=True):
         assert np.array_equal(left, right)
-    assert results[0][0] == 9
-    assert np.array_equal(results[0][1][:9, :9], np.eye(9))
-    assert not results[0][1][9:].any()
+    found, order, swaps, T = results[0]
+    assert found == 9
+    assert order.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 3, 10, 11]
+    elimination.swap_columns(A, 0, 12, 0, swaps)
+    reduced = arithmetic.product(T[order], A)
+    assert np.array_equal(reduced[:9, :9], np.eye(9))
+    assert not reduced[9:].any()
+    assert np.array_equal(A[:, 9], np.zeros(12))
+    assert elimination.first_column(A, np.arange(12), 3) == 3
+    assert elimination.first_column(A, np.arange(12), 9) == 10
+    assert elimination.first_column(A, np.arange(0), 3) == 10
+    results = []
+    stack = np.stack([A, np.roll(A, 5, axis=1), np.zeros((12, 10)), A])
+    for run in (elimination.ranks, interpreted(elimination.ranks)):
+        out = [np.full(shape, -1) for shape in ((4,), (4, 10), (4, 10))]
+        run(stack.copy(), 0, 3, p, inverse, *out)
+        results.append(out)
+    for left, right in zip(*results, strict=True):
+        assert np.array_equal(left, right)
+    found, vectors, coordinates = results[0]
+    assert found.tolist() == [9, 9, 0, -1]
+    assert vectors[0].tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, -1]
+    assert coordinates[1, 0] == 0
+    product, target = rng.integers(-(2**52), 2**52, (3, 4)).astype(float), np.zeros((5, 6))
+    twin, rows = target.copy(), np.array([4, 0, 2])
+    elimination.store_rows(product, 0, 2, p, inverse, rows, 2, target)
+    interpreted(elimination.store_rows)(product, 0, 2, p, inverse, rows, 2, twin)
+    assert np.array_equal(target, twin)
+    assert np.array_equal(target[[4, 0], 2:], arithmetic.reduce(product[:2].copy()))
+    assert not target[1:4].any()
 
 
 def test_jacobian_and_sketch_kernels_agree_bit_for_bit():
@@ -120,7 +160,7 @@ def test_jacobian_and_sketch_kernels_agree_bit_for_bit():
 SIGNATURES = """
 import numpy as np
 import patterndim as pdm
-from patterndim.kernels import propagation, residues
+from patterndim.kernels import elimination, propagation, residues
 rng = np.random.default_rng(0)
 for network in (pdm.Network.random((5, 8, 7, 3), rng=0), pdm.Network.random((3, 2), rng=0)):
     X = rng.standard_normal((30, network.widths[0]))
@@ -132,7 +172,10 @@ A = rng.integers(-2, 3, (500, 400))
 A[:, :200] = A[:, 200:]
 pdm.rank.modular_rank(A)
 pdm.rank.modular_rank(np.asfortranarray(A[::2, ::2] / 3))
-for module in (propagation, residues):
+pdm.rank.modular_rank(np.eye(200)[::-1])
+for given in (A[:20, :30].reshape(2, 30, 10), A.T[:40].reshape(5, 8, 500)[:, :, ::2] / 3):
+    pdm.rank.modular_rank(given)
+for module in (elimination, propagation, residues):
     for name, kernel in vars(module).items():
         if getattr(kernel, "signatures", None):
             print(name, len(kernel.signatures))
@@ -149,9 +192,13 @@ def test_every_kernel_has_one_signature():
         "accumulate_bounded",
         "activate",
         "fill_jacobian",
-        "eliminate",
-        "swap_columns",
+        "first_column",
         "float_residues",
+        "integer_residues",
+        "invert",
+        "ranks",
+        "store_rows",
+        "swap_columns",
         "subtract_rows",
     }
     assert set(counts.values()) == {"1"}

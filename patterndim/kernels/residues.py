@@ -1,11 +1,9 @@
 """
-Arithmetic modulo an odd prime p below 2**24 on float64 integers, and elimination of rows.
+Arithmetic modulo an odd prime p below 2**24 on float64 integers.
 
 Residues r satisfy abs(r) <= p/2 + 8 ("almost reduced"): `_reduce` may miss the nearest multiple of
 p when a value lies within rounding of the midpoint, and it maps every multiple of p to 0 exactly.
 """
-
-import math
 
 from numba import njit
 
@@ -14,6 +12,7 @@ from patterndim.typing import FloatArray, IntArray
 kernel = njit(cache=True, nogil=True)
 
 ROUND = 1.5 * 2.0**52  # adding and subtracting it rounds a float64 below 2**51 to an integer
+SAFE = 2**51  # integers up to it are reduced as floats, for every odd modulus
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -29,20 +28,51 @@ def _reduce(value: float, modulus: float, inverse: float) -> float:
 
 
 @kernel
-def float_residues(values: FloatArray, modulus: int, powers: IntArray, out: FloatArray) -> None:
+def float_residues(
+    bits: IntArray, modulus: int, inverse: float, powers: FloatArray, out: FloatArray
+) -> None:
     """
     Overwrite ``out`` with the residues of finite floats, each a dyadic rational m * 2**e.
 
-    ``powers[k]`` is 2**(k - 1200) modulo p.  Both factors are below 2**24: no overflow of int64.
+    ``bits`` are the floats read as int64: sign, 11 bits of exponent, 52 of mantissa, before
+    which stands a 1 unless the exponent is 0.  ``powers[k]`` is the residue of 2**(k - 1075).
     """
-    half = modulus // 2
-    for i in range(values.size):
-        fraction, exponent = math.frexp(values[i])
-        mantissa = int(fraction * 9007199254740992.0)  # 2**53: an exact integer
-        residue = (mantissa % modulus) * powers[exponent - 53 + 1200] % modulus
-        if residue > half:
-            residue -= modulus
-        out[i] = residue
+    p = float(modulus)
+    # 27 bits times a residue, plus 26 bits: below 2**27 * (p/2 + 8) + 2**26 < 2**51.
+    shift = _reduce(67108864.0, p, inverse)
+    rows, columns = bits.shape
+    for row in range(rows):
+        for column in range(columns):
+            word = bits[row, column]
+            exponent = (word >> 52) & 2047
+            mantissa = word & 4503599627370495
+            if exponent > 0:
+                mantissa += 4503599627370496
+            else:
+                exponent += 1
+            residue = _reduce((mantissa >> 26) * shift + (mantissa & 67108863), p, inverse)
+            # Two residues: below (p/2 + 8)**2 < 2**47.
+            residue = _reduce(residue * powers[exponent], p, inverse)
+            out[row, column] = residue if word >= 0 else -residue
+
+
+@kernel
+def integer_residues(values: IntArray, modulus: int, inverse: float, out: FloatArray) -> None:
+    """Overwrite ``out`` with the residues of integers of 64 bits."""
+    p, half = float(modulus), modulus // 2
+    rows, columns = values.shape
+    for row in range(rows):
+        lowest = highest = 0
+        for column in range(columns):
+            lowest = min(lowest, values[row, column])
+            highest = max(highest, values[row, column])
+        if lowest >= -SAFE and highest <= SAFE:
+            for column in range(columns):
+                out[row, column] = _reduce(float(values[row, column]), p, inverse)
+        else:
+            for column in range(columns):
+                residue = values[row, column] % modulus
+                out[row, column] = residue - modulus if residue > half else residue
 
 
 @kernel
@@ -123,75 +153,3 @@ def compress(
                 place = places[t, i]
                 value = out[j, place] + weights[t, i] * vectors[j, i]
                 out[j, place] = _reduce(value, modulus, inverse)
-
-
-@kernel
-def _inverse(value: int, modulus: int) -> int:
-    """Inverse modulo a prime, at most p/2 in absolute value, by the Euclidean algorithm."""
-    previous, current = modulus, value % modulus
-    a, b = 0, 1
-    while current > 1:
-        quotient = previous // current
-        previous, current = current, previous - quotient * current
-        a, b = b, a - quotient * b
-    return b
-
-
-@kernel
-def swap_columns(A: FloatArray, start: int, stop: int, first: int, swaps: IntArray) -> None:
-    """Exchange columns first + i and swaps[i], i = 0, 1, ..., in rows start..stop."""
-    for row in range(start, stop):
-        for i in range(swaps.size):
-            A[row, first + i], A[row, swaps[i]] = A[row, swaps[i]], A[row, first + i]
-
-
-@kernel
-def eliminate(
-    A: FloatArray,
-    rows: IntArray,
-    first: int,
-    modulus: float,
-    inverse: float,
-    labels: IntArray,
-    swaps: IntArray,
-) -> int:
-    """
-    Bring a few rows to reduced echelon form in place and return their rank k.
-
-    ``rows`` = (start, stop, panel start, panel stop).  The columns before ``first`` are ignored.
-    Afterwards A[start : start + k, first : first + k] is the identity and the other rows of the
-    block are zero.  Column exchanges reach all rows of the panel and are recorded in
-    swaps[0 : k]; ``labels`` moves with the rows.
-    """
-    start, stop, panel_start, panel_stop = rows
-    columns = A.shape[1]
-    found = 0
-    for row in range(start, stop):
-        pivot = first + found
-        column = pivot
-        while column < columns and A[row, column] == 0.0:
-            column += 1
-        if column == columns:
-            continue
-        swaps[found] = column
-        if column != pivot:
-            for r in range(panel_start, panel_stop):
-                A[r, pivot], A[r, column] = A[r, column], A[r, pivot]
-        target = start + found
-        scale = float(_inverse(int(A[row, pivot]), int(modulus)))
-        # Almost reduced residues: below (p/2 + 8)**2 < 2**47.
-        for c in range(pivot, columns):
-            A[target, c] = _reduce(A[row, c] * scale, modulus, inverse)
-        A[target, pivot] = 1.0
-        if row != target:
-            for c in range(first, columns):
-                A[row, c] = 0.0
-            labels[target], labels[row] = labels[row], labels[target]
-        for r in range(start, stop):
-            factor = A[r, pivot]
-            if r != target and factor != 0.0:
-                # One product and one residue: below (p/2 + 8)**2 + p/2 + 8 < 2**47.
-                for c in range(pivot, columns):
-                    A[r, c] = _reduce(A[r, c] - factor * A[target, c], modulus, inverse)
-        found += 1
-    return found
