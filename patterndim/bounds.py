@@ -65,7 +65,8 @@ def region_bound(
     starts = np.flatnonzero(np.diff(regions[order], prepend=-1))
     low, high = (f.reduceat(X[order], starts, axis=0) for f in (np.minimum, np.maximum))
     varying = (low != high).sum(axis=1)
-    _, first = np.unique(_rows(X), return_index=True)
+    # One input may stand in several regions: patterns can be given.
+    _, first = np.unique(_rows(np.column_stack([X, regions])), return_index=True)
     distinct = np.bincount(regions[first], minlength=len(starts))
     return Bound(outputs * int(np.minimum(distinct, varying + 1).sum()), "regions")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patterndim as pdm
-from patterndim.bounds import independent_rescalings, live_parameters
+from patterndim.bounds import independent_rescalings, live_parameters, region_bound
 from patterndim.errors import ArgumentError, KindError, MemoryLimitError
 from patterndim.factors import gates
 from patterndim.rank import numerical_rank
@@ -187,6 +187,30 @@ def test_identities_bind_rescalings_together(ends, rescalings):
         if dimension.value == network.parameter_count - rescalings:
             break
     assert best == network.parameter_count - rescalings
+
+
+def test_U3_counts_distinct_inputs_and_varying_coordinates_of_each_region():
+    network = pdm.Network.random((4, 3, 2), rng=0)
+    X = np.array([[1.0, 2, 0, 5], [1, 2, 0, 5], [1, 3, 0, 5], [1, 9, 0, 5]])
+    one = pdm.ActivationPattern.from_masks([np.ones((4, 3), dtype=bool)])
+    assert region_bound(network.architecture, X, one, 2).value == 2 * 2
+    # The same input with two patterns counts in both.
+    two = pdm.ActivationPattern.from_masks([np.arange(4)[:, np.newaxis] % 2 == [0, 0, 1]])
+    assert region_bound(network.architecture, X, two, 2).value == 2 * (2 + 2)
+    X = np.repeat(X[:1], 4, axis=0)
+    assert region_bound(network.architecture, X, two, 2).value == 2 * (1 + 1)
+    assert region_bound(network.architecture, X, one, 2).value == 2
+
+
+@given(networks(), st.integers(0, 1000))
+def test_certain_bounds_hold_for_patterns_that_no_network_has(network, seed):
+    """Also where one input has several patterns."""
+    rng = np.random.default_rng(seed)
+    X = np.repeat(sample(network, seed, 2), 5, axis=0)
+    hidden = network.widths[1:-1]
+    pattern = pdm.ActivationPattern.from_masks([rng.random((10, n)) < 0.6 for n in hidden])
+    found = pdm.generic_dimension(network, X, pattern)
+    assert found.lower <= found.value <= found.upper
 
 
 def test_dead_neurons_and_dead_inputs_count_in_the_bound():

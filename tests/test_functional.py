@@ -1,7 +1,9 @@
 """The functional dimension against exact oracles, laws and identities of the theory."""
 
 import itertools
+import json
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 import patterndim as pdm
 from patterndim import regions
+from patterndim.cli import main
 from patterndim.errors import ArgumentError, KindError, MemoryLimitError, ShapeError
 from patterndim.functional import report, sampling_failure
 from tests import oracles
@@ -337,3 +340,16 @@ def test_bad_options_are_refused():
     for name in ("patience", "limit", "primes"):
         with pytest.raises(ArgumentError, match=f"{name} must be at least 1, got 0"):
             find(network, **{name: 0})
+
+
+def test_the_command_prints_a_report_and_json(tmp_path, capsys):
+    network = pdm.Network.random((2, 5, 1), rng=0, bias_std=0.1)
+    path = str(tmp_path / "network.npz")
+    pdm.save(network, path)
+    assert main(["functional", path, "--method", "exact"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^functional dimension +16$", text, re.MULTILINE)
+    assert main(["functional", path, "--json", "--output", "softmax"]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] == 0  # a softmax of one output
+    assert main(["functional", path, "--memory", "10"]) == 2
+    assert "memory must be at least" in capsys.readouterr().err
