@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +15,7 @@ from patterndim import regions
 from patterndim.errors import ArgumentError, KindError, MemoryLimitError, ShapeError
 from patterndim.functional import report, sampling_failure
 from tests import oracles
-from tests.strategies import networks
+from tests.strategies import networks, sample
 from tests.test_regions import points_inside, rows, tent
 
 low_dimensional = networks(max_width=3).filter(lambda network: network.widths[0] <= 2)
@@ -99,6 +100,10 @@ def test_the_sample_is_drawn_once_and_its_rank_is_its_local_dimension():
     X = np.concatenate(drawn)
     assert found.kind == "probable"
     assert len(X) == found.inputs + 1000  # the last are for the estimates
+    quiet = int(re.fullmatch(r"no growth in the last (\d+) draws", found.reason)[1])
+    before = X[: found.inputs - quiet]
+    assert 100 <= quiet < found.inputs
+    assert pdm.local_dimension(network, before).value == found.value
     assert found.value == pdm.local_dimension(network, X[: found.inputs]).value
     known = set(rows(pdm.activation_pattern(network, X[: found.inputs])))
     fresh = rows(pdm.activation_pattern(network, X[found.inputs :]))
@@ -217,6 +222,16 @@ def test_the_maximum_is_P_minus_H_and_some_draw_attains_it(widths):
         assert found.upper <= network.parameter_count - network.hidden_neurons
         best = max(best, found.value)
     assert best == network.parameter_count - network.hidden_neurons
+
+
+@given(networks(integers=False), st.integers(0, 1000))
+@settings(max_examples=60)
+def test_U2_the_bound_for_all_samples_holds(network, seed):
+    X = 3 * sample(network, seed, 40, integers=False)
+    bound = pdm.functional_dimension(network, limit=1).upper
+    assert pdm.local_dimension(network, X).value <= bound
+    if all(connection.trainable for connection in network.architecture.connections):
+        assert bound == network.parameter_count - network.hidden_neurons
 
 
 @pytest.mark.compiled
