@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--smoke", action="store_true", help="only a few draws of everything")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     options = parser.parse_args(arguments)
-    divisor = 25 if options.smoke else 1
+    divisor = 50 if options.smoke else 1
     good = True
     for part in (_table, _wide, _full_rank):
         for line, agrees in part(options.seed, divisor):

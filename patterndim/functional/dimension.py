@@ -58,7 +58,8 @@ def functional_dimension(
         For "sample": ``sampler(rng, count)`` returns inputs of shape (count, n_0).  By default
         they are Gaussian, independent, of mean 0 and standard deviation ``scale``.
     scale : float
-        Positive standard deviation of the default sampler.
+        Positive standard deviation of the default sampler.  Small scales see the regions near
+        0, large ones the unbounded regions; a sample finds what its sampler reaches.
     patience, limit : int
         For "sample": the sample grows until ``patience`` draws in a row have not raised the
         dimension, the bound is met, or there are ``limit`` draws.

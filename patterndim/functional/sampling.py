@@ -88,13 +88,14 @@ class Draws:
         such inputs move a little at random; ties that stay are those of whole regions.
         """
         shape = count, self.network.widths[0]
-        X = float_array("sampler(rng, count)", self.sampler(self.rng, count), ("count", shape[1]))
+        given = self.sampler(self.rng, count)
+        # A copy: the sampler may fill the same array again.
+        X = float_array("sampler(rng, count)", given, ("count", shape[1])).copy()
         if len(X) != count:
             raise ShapeError(f"sampler(rng, {count}) must have shape {shape}, got {X.shape}")
         self.drawn += count
         pattern = activation_pattern(self.network, X)
         if len(tied := np.unique(pattern.ties[:, 0])):
-            X = X.copy()
             size = NUDGE * np.maximum(1.0, np.abs(X[tied]))
             X[tied] += size * self.rng.uniform(-1.0, 1.0, size.shape)
             pattern = activation_pattern(self.network, X)
