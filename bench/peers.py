@@ -163,8 +163,8 @@ TASKS: dict[str, tuple[Peer, ...]] = {
         Peer(
             "tensorflow",
             "the published recipe: a Keras model in float64, compiled tape.jacobian in batches, "
-            "all singular values by numpy; tracing not timed; does not certify the activation pattern; "
-            "counts above a tolerance",
+            "all singular values by numpy; tracing not timed; does not certify the activation "
+            "pattern; counts above a tolerance",
             keras_run,
             module="tensorflow",
         ),
