@@ -48,7 +48,9 @@ def sketched_rank(
     Returns
     -------
     Rank
-        Of kind "numerical", with ``gap``, ``sigma`` and ``rtol`` of the sketch.
+        Of kind "numerical", with ``gap``, ``sigma`` and ``rtol`` of the sketch.  Of a sketch with
+        more than 640 columns ``sigma`` are bounds from a QR factorization, the first from below
+        and the second from above, if they decide the rank, otherwise singular values as well.
 
     Raises
     ------
