@@ -1,5 +1,7 @@
 """The Gram matrix of the parameter Jacobian: the empirical neural tangent kernel."""
 
+from functools import partial
+
 import numpy as np
 
 from patterndim.architecture import Architecture
@@ -74,16 +76,13 @@ def gram(left: Factors, right: Factors, outputs: str) -> FloatArray:
     A block of inputs at a time, so that all that is needed beside the result is small.
     """
     layers = _layers(left.architecture)
-    B = np.concatenate([_rows(left.sensitivity(v), outputs) for v in layers], axis=1)
+    parts = [_rows(left.sensitivity(v), outputs) for v in layers]
+    edges = np.cumsum([0, *(part.shape[1] for part in parts)], dtype=np.int64)
+    B = D = np.concatenate(parts, axis=1)
     same = right is left
-    D = (
-        B
-        if same
-        else np.concatenate([_rows(right.sensitivity(v), outputs) for v in layers], axis=1)
-    )
+    if not same:
+        D = np.concatenate([_rows(right.sensitivity(v), outputs) for v in layers], axis=1)
     D = np.ascontiguousarray(D.T)
-    lengths = [_rows(left.sensitivity(v), outputs).shape[1] for v in layers]
-    edges = np.cumsum([0, *lengths], dtype=np.int64)
     inputs, others = len(left.outputs), len(right.outputs)
     each, other = len(B) // inputs, D.shape[1] // others
     K = np.empty((len(B), D.shape[1]))
@@ -96,9 +95,8 @@ def gram(left: Factors, right: Factors, outputs: str) -> FloatArray:
         rows = slice(start * each, stop * each)
         _fill(B[rows], D, scale, edges, seen * other, K[rows])
     if same:
-        share_rows(
-            lambda top, bottom: kernels.mirror(top, bottom, K), -(-len(K) // kernels.SQUARE), K.size
-        )
+        squares = -(-len(K) // kernels.SQUARE)
+        share_rows(partial(kernels.mirror, out=K), squares, K.size)
     return K
 
 
