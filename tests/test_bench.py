@@ -46,3 +46,11 @@ def test_smoke_takes_the_smallest_sizes_of_the_same_curves():
     assert [c.name for c in full] == [c.name for c in smoke]
     assert all(c.sizes[:2] == s.sizes for c, s in zip(full, smoke, strict=True))
     assert {c.variable for c in full} == {"inputs", "width", "depth", "rank"}
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize(
+    "curve", scaling.curves(smoke=True), ids=lambda c: f"{c.variable}-{c.name}"
+)
+def test_every_curve_runs_at_its_smallest_size(curve):
+    assert curve.prepare(curve.sizes[0])() is not None
