@@ -48,7 +48,7 @@ class Size:
     """
 
     label: str
-    build: Callable[[], Sample | Residues]
+    build: Callable[[], Sample | Residues | tuple[()]]
     once: tuple[str, ...] = ()
     slow: tuple[str, ...] = ()
 
@@ -81,6 +81,24 @@ def mnist(widths: tuple[int, ...], count: int) -> Sample:
 def digits(widths: tuple[int, ...], count: int) -> Sample:
     """The first digits of the small set that comes with the package, 64 pixels from 0 to 1."""
     return Sample(Network.random(widths, init="torch", rng=0), data.digits()[0][:count])
+
+
+def deficient(widths: tuple[int, ...], count: int, alive: int) -> Sample:
+    """
+    The same digits, and in each hidden layer so many neurons that are not dead for certain.
+
+    Half of these repeat the others, and the dead ones have no positive weight and no bias.
+    """
+    sample = mnist(widths, count)
+    weights, biases = (
+        [np.array(values) for values in given]
+        for given in (sample.network.weights, sample.network.biases)
+    )
+    for W, b in list(zip(weights, biases, strict=True))[:-1]:
+        half = alive // 2
+        W[half : 2 * half], b[half : 2 * half] = W[:half], b[:half]
+        W[alive:], b[alive:] = -np.abs(W[alive:]), -1.0
+    return Sample(Network.from_layers(weights, biases), sample.X)
 
 
 def gaussian(widths: tuple[int, ...], count: int) -> Sample:
@@ -117,6 +135,7 @@ def _dashes(widths: tuple[int, ...]) -> str:
     return "-".join(str(width) for width in widths)
 
 
+MINUTES = ("numpy", "jax", "torch", "tensorflow")
 DEEP = (784, 30, 30, 30, 10)
 SMALL = (64, 8, 8, 10)
 
@@ -127,8 +146,35 @@ CASES: dict[str, Case] = {
             "digits600",
             "local dimension of 784-30-30-30-10 at 600 MNIST digits",
             task="local dimension",
-            peers=("numpy", "jax", "torch"),
-            sizes=(_digits_size(DEEP, 600, once=("numpy", "jax", "torch"), slow=("jax", "torch")),),
+            peers=("numpy", "jax", "torch", "tensorflow"),
+            sizes=(_digits_size(DEEP, 600, once=MINUTES, slow=("jax", "torch", "tensorflow")),),
+            smoke=(_digits_size(SMALL, 20),),
+        ),
+        Case(
+            "deficient600",
+            "local dimension of 784-30-30-30-10 with dead and repeated neurons at 600 MNIST digits",
+            task="local dimension",
+            peers=("numpy",),
+            sizes=(
+                Size(
+                    "784-30-30-30-10, 8 live neurons in each layer, 600 digits",
+                    partial(deficient, DEEP, 600, 8),
+                    once=("numpy",),
+                ),
+            ),
+            smoke=(
+                Size(
+                    "784-8-8-10, 6 live neurons in each layer, 10 digits",
+                    partial(deficient, (784, 8, 8, 10), 10, 6),
+                ),
+            ),
+        ),
+        Case(
+            "sketched",
+            "numerical dimension of 784-30-30-30-10 at 600 MNIST digits by a random sketch",
+            task="numerical dimension",
+            peers=("operator", "numpy"),
+            sizes=(_digits_size(DEEP, 600, once=("numpy",)),),
             smoke=(_digits_size(SMALL, 20),),
         ),
         Case(
@@ -149,19 +195,35 @@ CASES: dict[str, Case] = {
         ),
         Case(
             "jacobian",
-            "dense parameter Jacobian of 784-30-30-30-10 at 100 MNIST digits",
+            "dense parameter Jacobian of 784-30-30-30-10 at 600 MNIST digits",
             task="parameter Jacobian",
             peers=("jax", "torch", "fill"),
-            sizes=(_digits_size(DEEP, 100),),
+            sizes=(_digits_size(DEEP, 600),),
             smoke=(_digits_size(SMALL, 20),),
         ),
         Case(
             "ntk",
-            "full Gram matrix J J^T of 784-30-30-30-10 at 200 MNIST digits",
+            "full Gram matrix J J^T of 784-30-30-30-10 at 600 MNIST digits",
             task="Gram matrix",
             peers=("numpy",),
-            sizes=(_digits_size(DEEP, 200),),
+            sizes=(_digits_size(DEEP, 600),),
             smoke=(_digits_size(SMALL, 20),),
+        ),
+        Case(
+            "warm",
+            "a new process: import, load and local dimension of 64-16-16-10 at 100 digits",
+            task="process",
+            peers=("jax", "torch"),
+            sizes=(_digits_size((64, 16, 16, 10), 100),),
+            smoke=(_digits_size(SMALL, 20),),
+        ),
+        Case(
+            "import",
+            "a new process that only imports",
+            task="import",
+            peers=("numba",),
+            sizes=(Size("import", tuple),),
+            smoke=(Size("import", tuple),),
         ),
     )
 }

@@ -149,14 +149,16 @@ def time_in_turn(runs: Mapping[str, Run], rounds: int, say: Say) -> dict[str, li
 
 
 def describe(answer: Any) -> dict[str, Any]:
-    """What JSON keeps of an answer: a rank with its evidence, or the shape of an array."""
+    """What JSON keeps of an answer: a rank with its evidence, a number, the shape of an array."""
     if isinstance(answer, Rank):
         return {
             "value": answer.value,
             "kind": answer.kind,
             "failure_probability": answer.failure_probability,
+            "gap": answer.gap,
+            "sigma": answer.sigma,
         }
-    return {"shape": list(answer.shape)}
+    return {"shape": list(answer.shape)} if isinstance(answer, np.ndarray) else {"value": answer}
 
 
 def _summary(seconds: list[float], own: list[float]) -> dict[str, Any]:

@@ -38,4 +38,5 @@ def _peak() -> int:
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # a case may start processes
+    return max(resource.getrusage(one).ru_maxrss for one in who) * unit

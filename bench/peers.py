@@ -11,6 +11,8 @@ import numpy as np
 import patterndim
 from bench.autodiff import jax_run, torch_run
 from bench.cases import Residues, Sample
+from bench.keras import keras_run
+from bench.processes import imports, process
 from patterndim.arithmetic import Modular
 from patterndim.factors import factor, gates, output_map
 from patterndim.jacobian import dense
@@ -74,6 +76,16 @@ def _numpy_rank(sample: Sample) -> Run:
         return int(np.count_nonzero(sigma > tolerance * sigma[0]))
 
     return run
+
+
+def _sketched(sample: Sample) -> Run:
+    return lambda: patterndim.local_dimension(sample.network, sample.X, method="sketched")
+
+
+def _operator_rank(sample: Sample) -> Run:
+    return lambda: patterndim.rank.sketched_rank(
+        patterndim.jacobian_operator(sample.network, sample.X)
+    )
 
 
 def _numpy_gram(sample: Sample) -> Run:
@@ -149,10 +161,35 @@ TASKS: dict[str, tuple[Peer, ...]] = {
             module="torch",
         ),
         Peer(
+            "tensorflow",
+            "the published recipe: a Keras model in float64, compiled tape.jacobian in batches, "
+            "all singular values by numpy; tracing not timed; does not certify the activation "
+            "pattern; counts above a tolerance",
+            keras_run,
+            module="tensorflow",
+        ),
+        Peer(
             "flint",
             "rank of J modulo the same prime; does not compute J: it and its conversion are given",
             _flint_rank_of_jacobian,
             module="flint",
+        ),
+    ),
+    "numerical dimension": (
+        Peer(
+            "patterndim",
+            "certified activation pattern, structured sketch of J, QR, singular values at the cut",
+            _sketched,
+        ),
+        Peer(
+            "operator",
+            "patterndim too: dense Gaussian sketch through the operator, then the same",
+            _operator_rank,
+        ),
+        Peer(
+            "numpy",
+            "explicit J by patterndim, then all singular values",
+            _numpy_rank,
         ),
     ),
     "modular rank": (
@@ -194,5 +231,29 @@ TASKS: dict[str, tuple[Peer, ...]] = {
     "Gram matrix": (
         Peer("patterndim", "certified activation pattern, J J^T from the factors of J", _ntk),
         Peer("numpy", "J @ J.T; does not compute J, which is given", _numpy_gram),
+    ),
+    "process": (
+        Peer("patterndim", "import, load, exact local dimension", partial(process, "patterndim")),
+        Peer(
+            "jax",
+            "import, load, vmap(jacrev) and matrix_rank in float64; counts above a tolerance",
+            partial(process, "jax"),
+            module="jax",
+        ),
+        Peer(
+            "torch",
+            "import, load, vmap(jacrev) and matrix_rank in float64; counts above a tolerance",
+            partial(process, "torch"),
+            module="torch",
+        ),
+    ),
+    "import": (
+        Peer("patterndim", "import patterndim", partial(imports, "patterndim")),
+        Peer(
+            "numba",
+            "import numba, which patterndim does too",
+            partial(imports, "numba"),
+            answers=False,
+        ),
     ),
 }

@@ -12,7 +12,7 @@ from typing import Any
 import patterndim
 from patterndim.kernels import thread_count
 
-PACKAGES = ("numpy", "scipy", "numba", "jax", "torch", "python-flint")
+PACKAGES = ("numpy", "scipy", "numba", "jax", "torch", "tensorflow", "python-flint")
 
 
 def environment(command: str) -> dict[str, Any]:
@@ -58,6 +58,8 @@ def table(document: Mapping[str, Any]) -> str:
 def _answer(answer: Mapping[str, Any]) -> str:
     if "shape" in answer:
         return " x ".join(str(length) for length in answer["shape"])
+    if "kind" not in answer:
+        return str(answer["value"])
     # With a modulus that was given, the answer is the rank modulo it and nothing else is claimed.
     kind = "modulo p" if answer["failure_probability"] == 1.0 else answer["kind"]
     return f"{answer['value']} ({kind})"

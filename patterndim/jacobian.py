@@ -1,5 +1,7 @@
 """The parameter Jacobian, as a matrix and as an operator, and the input Jacobian."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,9 @@ from patterndim.validation import byte_count
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
+
+#: Numbers that an operator keeps between the two products of a layer.
+BETWEEN = 8_000_000
 
 
 def parameter_jacobian(
@@ -100,7 +105,8 @@ def jacobian_operator(network: Network, inputs: ArrayLike) -> "LinearOperator":
     """
     Jacobian with respect to the parameters, as an operator that never forms it.
 
-    ``J @ v`` and ``J.T @ u`` cost about as much as one forward and backward pass each.
+    ``J @ v`` and ``J.T @ u`` cost about as much as one forward and backward pass each, and
+    products with many vectors run as matrix products.
 
     Parameters
     ----------
@@ -131,13 +137,19 @@ def jacobian_operator(network: Network, inputs: ArrayLike) -> "LinearOperator":
 
     factors = real_factors(network, inputs)
 
+    columns = max(1, BETWEEN // (len(factors.outputs) * max(network.widths[1:])))
+
     def matmat(directions: FloatArray) -> FloatArray:
-        columns = [pushforward(factors, np.asarray(v, dtype=np.float64)) for v in directions.T]
-        return np.stack(columns, axis=1) if columns else np.empty((factors.outputs.size, 0))
+        if directions.shape[1] == 1:
+            return pushforward(factors, _cast(directions[:, 0]))[:, np.newaxis]
+        product = partial(pushforwards, factors)
+        return _by_columns(product, directions, columns, factors.outputs.size)
 
     def rmatmat(covectors: FloatArray) -> FloatArray:
-        columns = [pullback(factors, np.asarray(u, dtype=np.float64)) for u in covectors.T]
-        return np.stack(columns, axis=1) if columns else np.empty((network.parameter_count, 0))
+        if covectors.shape[1] == 1:
+            return pullback(factors, _cast(covectors[:, 0]))[:, np.newaxis]
+        product = partial(pullbacks, factors)
+        return _by_columns(product, covectors, columns, network.parameter_count)
 
     return LinearOperator(
         shape=(factors.outputs.size, network.parameter_count),
@@ -147,6 +159,21 @@ def jacobian_operator(network: Network, inputs: ArrayLike) -> "LinearOperator":
         matmat=matmat,
         rmatmat=rmatmat,
     )
+
+
+def _cast(vectors: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(vectors, dtype=np.float64)
+
+
+def _by_columns(
+    product: Callable[[FloatArray], FloatArray], vectors: FloatArray, columns: int, rows: int
+) -> FloatArray:
+    """Product with many vectors, so many columns at a time; it has so many rows."""
+    out = np.empty((rows, vectors.shape[1]))
+    for start in range(0, vectors.shape[1], columns):
+        part = slice(start, start + columns)
+        out[:, part] = product(_cast(vectors[:, part]))
+    return out
 
 
 def pushforward(factors: Factors, direction: FloatArray) -> FloatArray:
@@ -178,6 +205,44 @@ def pullback(factors: Factors, covector: FloatArray) -> FloatArray:
                 W[...] = change.T @ factors.activations[architecture.connections[e].source]
         if (b := biases[v]) is not None:
             b[...] = change.sum(axis=0)
+    return theta
+
+
+def pushforwards(factors: Factors, directions: FloatArray) -> FloatArray:
+    """J V of float64 factors for directions (P, k), shape (N * outputs, k), rows input-major."""
+    architecture = factors.architecture
+    count = directions.shape[1]
+    outputs = len(factors.sensitivity(len(architecture.layers) - 1))
+    total = np.zeros((len(factors.outputs), outputs, count))
+    for v in range(1, len(architecture.layers)):
+        changes: list[FloatArray] = []  # of the neurons of layer v, shapes (n_v, N or 1, k)
+        for e in architecture.incoming[v]:
+            if (where := architecture.weight_slices[e]) is not None:
+                W = directions[where].reshape(architecture.widths[v], -1, count)
+                changes.append(factors.activations[architecture.connections[e].source] @ W)
+        if (where := architecture.bias_slices[v]) is not None:
+            changes.append(directions[where][:, np.newaxis])
+        B = factors.sensitivity(v).transpose(1, 0, 2)
+        for change in changes:
+            total += B @ change.transpose(1, 0, 2)
+    return total.reshape(-1, count)
+
+
+def pullbacks(factors: Factors, covectors: FloatArray) -> FloatArray:
+    """J^T U of float64 factors for covectors (N * outputs, k), shape (P, k)."""
+    architecture = factors.architecture
+    count = covectors.shape[1]
+    covectors = covectors.reshape(len(factors.outputs), -1, count)
+    theta = np.empty((architecture.parameter_count, count))
+    for v in range(1, len(architecture.layers)):
+        change = factors.sensitivity(v).transpose(1, 2, 0) @ covectors
+        for e in architecture.incoming[v]:
+            if (where := architecture.weight_slices[e]) is not None:
+                h = factors.activations[architecture.connections[e].source]
+                W = theta[where].reshape(architecture.widths[v], -1, count)
+                np.matmul(h.T, change.transpose(1, 0, 2), out=W)
+        if (where := architecture.bias_slices[v]) is not None:
+            theta[where] = change.sum(axis=0)
     return theta
 
 

@@ -1,11 +1,19 @@
 """The Gram matrix of the parameter Jacobian: the empirical neural tangent kernel."""
 
+from functools import partial
+
 import numpy as np
 
+from patterndim.architecture import Architecture
 from patterndim.factors import Factors, real_factors
+from patterndim.kernels import gram as kernels
 from patterndim.network import Network
-from patterndim.typing import ArrayLike, FloatArray
+from patterndim.parallel import share_rows
+from patterndim.typing import ArrayLike, FloatArray, IntArray
 from patterndim.validation import choice
+
+#: Inputs whose rows are computed at a time.
+BLOCK = 128
 
 
 def ntk(
@@ -62,27 +70,70 @@ def ntk(
 
 
 def gram(left: Factors, right: Factors, outputs: str) -> FloatArray:
-    """Gram matrix of two Jacobians from their float64 factors."""
+    """
+    Gram matrix of two Jacobians from their float64 factors; symmetric to the last bit if equal.
+
+    A block of inputs at a time, so that all that is needed beside the result is small.
+    """
+    layers = _layers(left.architecture)
+    parts = [_rows(left.sensitivity(v), outputs) for v in layers]
+    edges = np.cumsum([0, *(part.shape[1] for part in parts)], dtype=np.int64)
+    B = D = np.concatenate(parts, axis=1)
+    same = right is left
+    if not same:
+        D = np.concatenate([_rows(right.sensitivity(v), outputs) for v in layers], axis=1)
+    D = np.ascontiguousarray(D.T)
+    inputs, others = len(left.outputs), len(right.outputs)
+    each, other = len(B) // inputs, D.shape[1] // others
+    K = np.empty((len(B), D.shape[1]))
+    for start in range(0, inputs, BLOCK):
+        stop = min(start + BLOCK, inputs)
+        seen = start if same else 0  # what is left of the diagonal is mirrored
+        scale = np.zeros((len(layers), stop - start, others))
+        for level, v in zip(scale, layers, strict=True):
+            _add_products(left, right, v, slice(start, stop), slice(seen, others), level)
+        rows = slice(start * each, stop * each)
+        _fill(B[rows], D, scale, edges, seen * other, K[rows])
+    if same:
+        squares = -(-len(K) // kernels.SQUARE)
+        share_rows(partial(kernels.mirror, out=K), squares, K.size)
+    return K
+
+
+def _layers(architecture: Architecture) -> list[int]:
+    """Layers with parameters: a trainable connection or a bias arrives there."""
+    trainable = {c.target for c in architecture.connections if c.trainable}
+    biased = {v for v, layer in enumerate(architecture.layers) if v and layer.bias}
+    return sorted(trainable | biased)
+
+
+def _rows(B: FloatArray, outputs: str) -> FloatArray:
+    """One row per input and output, or per input where a trace is taken: sums over outputs."""
+    count, inputs, width = B.shape
+    by_input = B.transpose(1, 0, 2)
+    return by_input.reshape((inputs, -1) if outputs == "trace" else (inputs * count, width))
+
+
+def _add_products(
+    left: Factors, right: Factors, v: int, rows: slice, columns: slice, out: FloatArray
+) -> None:
+    """Add the inner products of what arrives at layer v through parameters; 1 for a bias."""
     architecture = left.architecture
-    count = left.outputs.shape[1]
-    rows, columns = len(left.outputs), len(right.outputs)
-    shape = (rows, columns) if outputs == "trace" else (rows, count, columns, count)
-    K = np.zeros(shape)
-    for v in range(1, len(architecture.layers)):
-        h = np.zeros((rows, columns))
-        for e in architecture.incoming[v]:
-            if (connection := architecture.connections[e]).trainable:
-                h += left.activations[connection.source] @ right.activations[connection.source].T
-        if architecture.layers[v].bias:
-            h += 1.0
-        B, D = left.sensitivity(v), right.sensitivity(v)
-        for c in range(count):
-            if outputs == "trace":
-                K += h * (B[c] @ D[c].T)
-            else:
-                for d in range(count):
-                    K[:, c, :, d] += h * (B[c] @ D[d].T)
-    return K if outputs == "trace" else K.reshape(rows * count, columns * count)
+    for e in architecture.incoming[v]:
+        if (connection := architecture.connections[e]).trainable:
+            u = connection.source
+            out[:, columns] += left.activations[u][rows] @ right.activations[u][columns].T
+    if architecture.layers[v].bias:
+        out[:, columns] += 1.0
+
+
+def _fill(
+    B: FloatArray, D: FloatArray, scale: FloatArray, edges: IntArray, first: int, K: FloatArray
+) -> None:
+    def work(start: int, stop: int) -> None:
+        kernels.fill_gram(B, D, scale, edges, start, stop, first, K)
+
+    share_rows(work, scale.shape[1], K.size * B.shape[1])
 
 
 def self_blocks(factors: Factors) -> FloatArray:

@@ -44,11 +44,11 @@ def numerical(frozen: FrozenJacobian, network: Network) -> Rank:
 
 def need(frozen: FrozenJacobian, method: str) -> int:
     """Bytes that "sketched" or "numerical" may take: the matrix, its copies, the factors."""
-    columns = frozen.architecture.parameter_count
+    columns, copies = frozen.architecture.parameter_count, 3
     if method == "sketched":
-        columns = frozen.upper.value + oversampling(frozen.upper.value)
+        columns, copies = frozen.upper.value + oversampling(frozen.upper.value), 5
     factors = 2 * (frozen.rows + len(frozen.X)) * sum(frozen.architecture.widths)
-    return 8 * (3 * frozen.rows * columns + factors)
+    return 8 * (copies * frozen.rows * columns + factors)
 
 
 def _tolerance(frozen: FrozenJacobian) -> float:

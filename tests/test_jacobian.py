@@ -86,6 +86,16 @@ def test_operator_has_the_products_of_the_matrix(network):
     assert (operator.T @ U[:, :0]).shape == (J.shape[1], 0)
 
 
+def test_operator_multiplies_many_vectors_a_few_at_a_time(monkeypatch):
+    X = sample(DEEP, 0, 5, integers=False)
+    monkeypatch.setattr("patterndim.jacobian.BETWEEN", 5 * 7 * 4)
+    J, operator = pdm.parameter_jacobian(DEEP, X), pdm.jacobian_operator(DEEP, X)
+    rng = np.random.default_rng(0)
+    V, U = rng.integers(-3, 4, (J.shape[1], 9)), rng.standard_normal((9, J.shape[0])).T
+    np.testing.assert_allclose(operator @ V, J @ V, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(operator.T @ U, J.T @ U, rtol=1e-12, atol=1e-12)
+
+
 @given(networks(integers=False))
 def test_gram_matrix_is_that_of_the_jacobian(network):
     X, Y = sample(network, 1, 3, integers=False), sample(network, 2, 2, integers=False)
@@ -98,6 +108,33 @@ def test_gram_matrix_is_that_of_the_jacobian(network):
     np.testing.assert_allclose(
         pdm.ntk(network, X, Y, outputs="trace"), trace, rtol=1e-11, atol=1e-11
     )
+
+
+@pytest.mark.parametrize("outputs", ["full", "trace"])
+def test_gram_matrix_across_its_tiles_is_symmetric_and_the_same_for_any_threads(
+    outputs, monkeypatch
+):
+    """More columns than a tile, more inputs than a block; sums are in one fixed order."""
+    network = pdm.Network.random((5, 6, 4, 3), rng=0, init="torch")
+    X = sample(network, 0, 300 if outputs == "trace" else 140, integers=False)
+    J = pdm.parameter_jacobian(network, X)
+    expected = J @ J.T
+    if outputs == "trace":
+        expected = np.einsum("xcyc->xy", expected.reshape(300, 3, 300, 3))
+    K = pdm.ntk(network, X, outputs=outputs)
+    assert relative_error(K, expected) < 1e-13
+    assert np.array_equal(K, K.T)
+    assert (
+        relative_error(
+            pdm.ntk(network, X, X[:7], outputs=outputs), K[:, : 7 * K.shape[0] // len(X)]
+        )
+        < 1e-13
+    )
+    monkeypatch.setattr("patterndim.parallel.thread_count", lambda: 1)
+    monkeypatch.setattr("patterndim.parallel.WORTH_A_THREAD", 1)
+    one = pdm.ntk(network, X, outputs=outputs)
+    monkeypatch.setattr("patterndim.parallel.thread_count", lambda: 4)
+    assert np.array_equal(pdm.ntk(network, X, outputs=outputs), one)
 
 
 @given(networks(integers=False))

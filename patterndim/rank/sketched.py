@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patterndim.errors import KindError, ShapeError
-from patterndim.rank.numerical import data_precision, spectral_rank
+from patterndim.parallel import share_rows
+from patterndim.rank.numerical import data_precision
 from patterndim.rank.result import Rank
+from patterndim.rank.triangle import Triangle
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import float_array, number, real_array
 from patterndim.validation import seed as as_seed
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Columns of the first sketch.
 FIRST = 128
+#: Columns of random numbers at a time, and rows of them that come from one generator.
+AT_ONCE, SHARE = 512, 1024
 
 
 def sketched_rank(
@@ -44,7 +48,9 @@ def sketched_rank(
     Returns
     -------
     Rank
-        Of kind "numerical", with ``gap``, ``sigma`` and ``rtol`` of the sketch.
+        Of kind "numerical", with ``gap``, ``sigma`` and ``rtol`` of the sketch.  Of a sketch with
+        more than 640 columns ``sigma`` are bounds from a QR factorization, the first from below
+        and the second from above, if they decide the rank, otherwise singular values as well.
 
     Raises
     ------
@@ -81,12 +87,32 @@ def sketched_rank(
     generator = np.random.default_rng(seed)
 
     def columns(count: int) -> FloatArray:
-        omega = generator.standard_normal((shape[1], count))
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float_array("A @ Omega", multiply(omega), (shape[0], count))
+        sketch = np.empty((shape[0], count), order="F")
+        for first in range(0, count, AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            omega = _gaussian(generator, shape[1], sketch[:, part].shape[1])
+            with np.errstate(over="ignore", invalid="ignore"):
+                sketch[:, part] = float_array(
+                    "A @ Omega", multiply(omega), (shape[0], len(omega.T))
+                )
+        return sketch
 
     tolerance = min(max(shape) * precision, 0.5) if rtol is None else rtol
     return sketch_until_deficient(columns, min(shape), tolerance, seed)
+
+
+def _gaussian(rng: np.random.Generator, rows: int, columns: int) -> FloatArray:
+    """Standard normal numbers, the same for any number of threads."""
+    children = rng.spawn(-(-rows // SHARE))
+    omega = np.empty((rows, columns))
+
+    def work(start: int, stop: int) -> None:
+        for i in range(start, stop):
+            part = omega[i * SHARE : (i + 1) * SHARE]
+            children[i].standard_normal(out=part)
+
+    share_rows(work, len(children), 10 * omega.size)
+    return omega
 
 
 def sketch_until_deficient(
@@ -97,14 +123,19 @@ def sketch_until_deficient(
 
     ``upper`` is a bound on the rank that holds for certain.
     """
-    most = upper + oversampling(upper)
-    sketch = columns(min(FIRST, most))
+    most = _wanted(upper)
+    sketch = Triangle(columns(min(FIRST, most)))
     while True:
-        rank = spectral_rank(sketch, rtol, upper)
-        width = sketch.shape[1]
-        if width >= min(rank.value + oversampling(rank.value), most):
-            return replace(rank, seed=seed)
-        sketch = np.concatenate([sketch, columns(min(width, most - width))], axis=1)
+        if sketch.width >= min(_wanted(sketch.guess(rtol)), most):
+            rank = sketch.rank(rtol, upper)
+            if sketch.width >= min(_wanted(rank.value), most):
+                return replace(rank, seed=seed)
+        sketch.extend(columns(min(sketch.width, most - sketch.width)))
+
+
+def _wanted(rank: int) -> int:
+    """Columns that show a rank."""
+    return rank + oversampling(rank)
 
 
 def oversampling(rank: int) -> int:
