@@ -6,6 +6,7 @@ numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per 
 
 from patterndim import data, errors, rank, training
 from patterndim.architecture import Architecture, Connection, Layer
+from patterndim.batch import Dimensions, local_dimensions
 from patterndim.dimension import Dimension, generic_dimension, local_dimension
 from patterndim.factors import outputs
 from patterndim.formats import load, save
@@ -22,6 +23,7 @@ __all__ = [
     "Architecture",
     "Connection",
     "Dimension",
+    "Dimensions",
     "Layer",
     "Network",
     "activation_pattern",
@@ -33,6 +35,7 @@ __all__ = [
     "jacobian_operator",
     "load",
     "local_dimension",
+    "local_dimensions",
     "ntk",
     "outputs",
     "parameter_jacobian",
