@@ -196,8 +196,8 @@ class Bulk:
         space = (
             np.empty((neurons, lanes)),
             np.empty((neurons, lanes)),
-            np.empty((size, size)),
-            np.empty((5, size)),
+            np.zeros((size, size + lanes)),
+            np.empty((5, size + lanes)),
             np.empty((3, lanes)),
             np.empty((2, size), dtype=np.int64),
         )

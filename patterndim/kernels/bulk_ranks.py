@@ -13,7 +13,7 @@ from patterndim.typing import BoolArray, FloatArray, IntArray
 
 kernel = njit(cache=True, nogil=True)
 
-LANES = 32
+LANES = 64
 ROUND = 1.5 * 2.0**52  # adding and subtracting it rounds a float64 below 2**51 to an integer
 
 
@@ -283,27 +283,32 @@ def _extend(
     """Eliminate the row in vectors[2] and return 1 if it was independent, 0 if not."""
     p, inverse = modulus
     free, pivots = places[0], places[1]
-    factors, rest = vectors[3], vectors[4, : columns - rank]
+    last = columns - rank - 1
+    # Loops over whole blocks of 16; what lies beyond the free columns does not matter.
+    padded = (last + 16) // (16) * (16)
+    factors, rest = vectors[3], vectors[4, :padded]
     for i in range(rank):
         factors[i] = vectors[2, pivots[i]]
-    for c in range(rest.size):
+    for c in range(last + 1):
         rest[c] = -vectors[2, free[c]]
+    rest[last + 1 :] = 0.0
     _add_products(factors, 0, 1, rank, echelon, rest)
-    pivot, last = -1, rest.size - 1
-    for c in range(last, -1, -1):
+    for c in range(padded):
         rest[c] = _reduce(rest[c], p, inverse)
-        pivot = c if rest[c] != 0.0 else pivot
-    if pivot < 0:
+    pivot = 0
+    while pivot <= last and rest[pivot] == 0.0:
+        pivot += 1
+    if pivot > last:
         return 0
     scale = float(_inverse(int(rest[pivot]), int(p)))
-    for c in range(rest.size):
+    for c in range(padded):
         rest[c] = _reduce(rest[c] * scale, p, inverse)
-    # The last free column takes the place of the new pivot column.
-    pivots[rank], free[pivot], rest[pivot] = free[pivot], free[last], rest[last]
     for i in range(rank):
         factor = echelon[i, pivot]
-        echelon[i, pivot] = echelon[i, last]
-        for c in range(last):
+        for c in range(padded):
             echelon[i, c] = _reduce(echelon[i, c] - factor * rest[c], p, inverse)
-    echelon[rank, :last] = rest[:last]
+        # The last free column takes the place of the new pivot column.
+        echelon[i, pivot] = echelon[i, last]
+    pivots[rank], free[pivot], rest[pivot] = free[pivot], free[last], rest[last]
+    echelon[rank, :padded] = rest
     return 1
