@@ -165,11 +165,14 @@ def local_dimensions(
     found = Found.nothing(len(thetas))
     for k, theta in enumerate(thetas):
         network, sample = Network(architecture, theta), X[k if len(X) > 1 else 0]
-        dimension = local_dimension(network, sample, output=output, rng=seed, primes=primes)
-        found.value[k], found.upper[k] = dimension.value, dimension.upper
-        found.ties[k], found.uncertain[k] = dimension.ties, dimension.uncertain
-        found.modulus[k], found.failure[k] = dimension.modulus, dimension.failure_probability
-        found.bound[k] = BOUNDS.index(dimension.bound)
+        one = local_dimension(network, sample, output=output, rng=seed, primes=primes)
+        found.value[k], found.upper[k], found.bound[k] = (
+            one.value,
+            one.upper,
+            BOUNDS.index(one.bound),
+        )
+        found.ties[k], found.uncertain[k] = one.ties, one.uncertain
+        found.modulus[k], found.failure[k] = one.modulus or 0, one.failure_probability or 0.0
         if progress is not None:
             progress(k + 1, len(thetas))
     return _dimensions(found, seed)

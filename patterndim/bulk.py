@@ -24,29 +24,28 @@ LONGEST = 511
 BATCH, MASKS = 512, 2**26
 
 
-@dataclass(frozen=True)
-class Graph:
-    """An architecture as the kernels see it; see `kernels.bulk_patterns`."""
+#: An architecture as the kernels see it; see `kernels.bulk_patterns`.
+Graph = tuple[IntArray, IntArray, FloatArray]
 
-    layers: IntArray
-    connections: IntArray
-    slopes: FloatArray
 
-    @classmethod
-    def of(cls, architecture: Architecture) -> "Graph":
-        """Number neurons from the first input, parameters as in theta."""
-        widths = np.array(architecture.widths)
-        biases = [-1 if where is None else where.start for where in architecture.bias_slices]
-        places = [-1 if where is None else where.start for where in architecture.weight_slices]
-        ends = [(c.source, c.target) for c in architecture.connections]
-        matrices = {end for end, place in zip(ends, places, strict=True) if place >= 0}
-        sources, targets = zip(*ends, strict=True)
-        beside = [end in matrices for end in ends]
-        return cls(
-            np.array([np.cumsum(widths) - widths, widths, biases], dtype=np.int64),
-            np.array([sources, targets, places, beside], dtype=np.int64),
-            np.array([layer.slope for layer in architecture.layers]),
-        )
+def graphs(architecture: Architecture) -> tuple[Graph, Graph]:
+    """Graphs of the way up, from the inputs to the outputs, and of the way down."""
+    widths = np.array(architecture.widths)
+    slopes = np.array([layer.slope for layer in architecture.layers])
+    biases = [-1 if where is None else where.start for where in architecture.bias_slices]
+    places = [-1 if where is None else where.start for where in architecture.weight_slices]
+    ends = [(c.source, c.target) for c in architecture.connections]
+    matrices = {end for end, place in zip(ends, places, strict=True) if place >= 0}
+    beside = [end in matrices for end in ends]
+    sources, targets = np.array(ends).T
+    ones = np.ones_like(sources)
+    first = np.cumsum(widths) - widths
+    up = np.array([sources, targets, places, widths[sources], ones, beside], dtype=np.int64)
+    down = np.array([targets, sources, places, ones, widths[sources], beside], dtype=np.int64)
+    return (
+        (np.array([first, widths, biases], dtype=np.int64), up, slopes),
+        (np.array([first, widths, np.full_like(biases, -1)], dtype=np.int64), down, slopes),
+    )
 
 
 @dataclass
@@ -85,7 +84,7 @@ class Bulk:
     def __init__(self, architecture: Architecture, output: str, seed: int, primes: int) -> None:
         rng = np.random.default_rng(seed)
         self.architecture = architecture
-        self.graph = Graph.of(architecture)
+        self.graphs = graphs(architecture)
         self.C = output_map(architecture.widths[-1], output)
         self.trials = []
         for _ in range(primes):
@@ -136,7 +135,7 @@ class Bulk:
 
     def _certify(self, thetas: FloatArray, X: FloatArray) -> tuple[BoolArray, IntArray]:
         """Masks (K, H, N); uncertain signs, ties and doubts that were left to exact arithmetic."""
-        graph, neurons = self.graph, sum(self.architecture.widths)
+        neurons = sum(self.architecture.widths)
         masks = np.empty(
             (len(thetas), self.architecture.hidden_neurons, X.shape[1]), dtype=np.bool_
         )
@@ -147,8 +146,7 @@ class Bulk:
             np.empty((neurons, lanes)),
             np.empty((3, max(self.architecture.widths), lanes)),
         )
-        arrays = graph.layers, graph.connections, graph.slopes
-        bulk_patterns.certify(thetas, X, arrays, space, (masks, counts))
+        bulk_patterns.certify(thetas, X, self.graphs[0], space, (masks, counts))
         for k in np.flatnonzero(counts[:, 2]).tolist():
             network = Network(self.architecture, thetas[k])
             pattern = activation_pattern(network, X[k if len(X) > 1 else 0])
@@ -158,20 +156,18 @@ class Bulk:
 
     def _bound(self, X: FloatArray, masks: BoolArray) -> tuple[BoolArray, IntArray]:
         """Live parameters (K, P), and the least bound and which it is (K, 2)."""
-        graph, (count, hidden, inputs) = self.graph, masks.shape
-        neurons = sum(self.architecture.widths)
+        count, hidden, inputs = masks.shape
+        neurons, words = sum(self.architecture.widths), -(-inputs // bulk_bounds.WORD)
         live = np.empty((count, self.architecture.parameter_count), dtype=np.bool_)
         bounds = np.empty((count, 2), dtype=np.int64)
         space = (
-            np.empty((neurons, inputs), dtype=np.bool_),
-            np.empty((neurons, inputs), dtype=np.bool_),
-            np.empty(inputs, dtype=np.bool_),
-            np.empty((inputs, max(1, -(-hidden // 32))), dtype=np.int64),
+            np.empty((neurons, words), dtype=np.int64),
+            np.empty((2, neurons, words), dtype=np.int64),
+            np.empty((inputs, max(1, -(-hidden // bulk_bounds.WORD))), dtype=np.int64),
             np.empty(2 ** (2 * inputs - 1).bit_length(), dtype=np.int64),
             np.empty(max(inputs, neurons + 1), dtype=np.int64),
         )
-        arrays = graph.layers, graph.connections, graph.slopes > 0.0
-        bulk_bounds.bound(X, masks, arrays, len(self.C), space, (live, bounds))
+        bulk_bounds.bound(X, masks, self.graphs, len(self.C), space, (live, bounds))
         return live, bounds
 
     def _ranks(
@@ -185,7 +181,7 @@ class Bulk:
         upper: IntArray,
     ) -> IntArray:
         """Ranks modulo one prime, (K,)."""
-        graph, (count, size) = self.graph, thetas.shape
+        count, size = thetas.shape
         residues = (
             arithmetic.encode(thetas),
             arithmetic.encode(X),
@@ -201,11 +197,11 @@ class Bulk:
             np.empty((3, lanes)),
             np.empty((2, size), dtype=np.int64),
         )
-        arrays = graph.layers, graph.connections, arithmetic.encode(graph.slopes)
+        up, down = ((*graph[:2], arithmetic.encode(graph[2])) for graph in self.graphs)
         modulus = float(arithmetic.modulus), arithmetic.inverse
         kept = self._kept(residues[0], live)
         values = np.empty(count, dtype=np.int64)
-        bulk_ranks.ranks(residues, masks, kept, arrays, modulus, space, (values, upper))
+        bulk_ranks.ranks(residues, masks, kept, (up, down), modulus, space, (values, upper))
         return values
 
     def _kept(self, thetas: FloatArray, live: BoolArray) -> BoolArray:

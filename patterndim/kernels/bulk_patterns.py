@@ -1,10 +1,12 @@
 """
 Certified activation patterns of many networks of one architecture, and bounds that follow.
 
-A graph is given by two integer arrays.  ``layers`` (3, L + 1): first neuron, width, and place of
-the bias in theta or -1, of every layer.  ``connections`` (4, E): source, target, place of the
-matrix in theta or -1 for an identity, and 1 where a matrix joins the same two layers.  Neurons
-count from the first input; work space holds one row per neuron, one column per input.
+A graph is a tuple of arrays.  ``layers`` (3, L + 1): first neuron, width, and place of the bias
+in theta or -1, of every layer.  ``connections`` (6, E): source, target, place of the matrix in
+theta or -1 for an identity, steps in theta from one target and from one source to the next, and
+1 where a matrix joins the same two layers.  ``slopes`` (L + 1,).  Neurons count from the first
+input; work space holds one row per neuron, one column per input.  The graph of the way down has
+sources and targets exchanged, and no biases.
 """
 
 import math
@@ -31,10 +33,10 @@ def certify(
     """
     Overwrite masks (K, H, N) and counts (K, 3) of the networks with parameters (K, P).
 
-    ``X`` is (1, N, n_0) or (K, N, n_0), ``graph`` is layers, connections, slopes (L + 1,);
-    ``space`` is h and its error (neurons, LANES), and sums (3, neurons, LANES).  The counts are:
-    signs that floats did not decide, ties among them, and whether any other remains, in which
-    case the masks are unfinished.  The error bound is that of `propagation.activate`.
+    ``X`` is (1, N, n_0) or (K, N, n_0); ``space`` is h and its error (neurons, LANES), and sums
+    (3, widest layer, LANES).  The counts are: signs that floats did not decide, ties among them,
+    and whether any other remains, in which case the masks are unfinished.  The error bound is
+    that of `propagation.activate`.
     """
     layers = graph[0]
     masks, counts = found
@@ -42,7 +44,8 @@ def certify(
     last = layers.shape[1] - 1
     for k in range(len(thetas)):
         inputs = X[k if X.shape[0] > 1 else 0]
-        counts[k] = 0
+        for kind in range(3):
+            counts[k, kind] = 0
         for near in range(0, inputs.shape[0], LANES):
             lanes = min(LANES, inputs.shape[0] - near)
             for j in range(layers[1, 0]):

@@ -28,7 +28,7 @@ def ranks(
     residues: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
     masks: BoolArray,
     kept: BoolArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graphs: tuple[tuple[IntArray, IntArray, FloatArray], tuple[IntArray, IntArray, FloatArray]],
     modulus: tuple[float, float],
     space: tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, IntArray],
     found: tuple[IntArray, IntArray],
@@ -49,43 +49,55 @@ def ranks(
     thetas, X, C, directions = residues
     h, B, echelon, vectors, tests, places = space
     values, bounds = found
+    graph, last = graphs[0], graphs[0][0].shape[1] - 1
     for k in range(len(thetas)):
         theta, inputs = thetas[k], X[k if X.shape[0] > 1 else 0]
-        columns = 0
-        for column in range(theta.size):
-            if kept[k, column]:
-                places[0, columns] = column
-                columns += 1
+        columns = _list_columns(kept[k], places[0])
         limit = min(bounds[k], columns)
-        rank, tested = 0, -1
+        values[k], tested = 0, -1
         for near in range(0, inputs.shape[0], LANES):
-            if rank >= limit:
+            if values[k] >= limit:
                 break
-            lanes = min(LANES, inputs.shape[0] - near)
-            _forward(theta, inputs, masks[k], graph, modulus, (near, lanes), h)
+            block = near, min(LANES, inputs.shape[0] - near)
+            for j in range(inputs.shape[1]):
+                for x in range(block[1]):
+                    h[j, x] = inputs[near + x, j]
+            for v in range(1, last):
+                _fill_layer(theta, graphs[0], v, masks[k], modulus, block, vectors[3], h)
             for c in range(C.shape[0]):
-                _backward(theta, C[c], masks[k], graph, modulus, (near, lanes), B)
-                if rank > tested:
-                    _null_vectors(echelon, directions, places, rank, columns, modulus, vectors)
-                    tested = rank
-                _test(h, B, vectors, graph, modulus, lanes, tests)
-                for x in range(lanes):
-                    if rank < limit and (tests[0, x] != 0.0 or tests[1, x] != 0.0):
+                for i in range(C.shape[1]):
+                    for x in range(block[1]):
+                        B[h.shape[0] - C.shape[1] + i, x] = C[c, i]
+                for v in range(last - 1, 0, -1):
+                    _fill_layer(theta, graphs[1], v, masks[k], modulus, block, vectors[3], B)
+                if values[k] > tested:
+                    tested = values[k]
+                    _null_vectors(echelon, directions, places, tested, columns, modulus, vectors)
+                _test(h, B, vectors, graph, modulus, block[1], tests)
+                for x in range(block[1]):
+                    if values[k] < limit and (tests[0, x] != 0.0 or tests[1, x] != 0.0):
                         _fill_row(h, B, graph, modulus, x, vectors[2])
-                        rank += _extend(vectors, echelon, places, rank, columns, modulus)
-        values[k] = rank
+                        values[k] += _extend(vectors, echelon, places, values[k], columns, modulus)
 
 
 @kernel
-def _add_products(
-    theta: FloatArray, place: int, step: int, inner: int, values: FloatArray, out: FloatArray
-) -> None:
-    """Add the sum of theta[place + step * j] * values[j, :] over j < inner to ``out``."""
-    lanes = out.size
+def _list_columns(kept: BoolArray, free: IntArray) -> int:
+    """Overwrite ``free`` with the columns that are kept; return how many there are."""
+    columns = 0
+    for column in range(kept.size):
+        if kept[column]:
+            free[columns] = column
+            columns += 1
+    return columns
+
+
+@kernel
+def _add_products(factors: FloatArray, values: FloatArray, out: FloatArray) -> None:
+    """Add the sum of factors[j] * values[j, :] to ``out``."""
+    inner, lanes = factors.size, out.size
     j = 0
     while j + 4 <= inner:
-        one, two = theta[place + step * j], theta[place + step * (j + 1)]
-        three, four = theta[place + step * (j + 2)], theta[place + step * (j + 3)]
+        one, two, three, four = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
         for x in range(lanes):
             out[x] += (
                 one * values[j, x]
@@ -95,84 +107,48 @@ def _add_products(
             )
         j += 4
     while j < inner:
-        one = theta[place + step * j]
+        one = factors[j]
         for x in range(lanes):
             out[x] += one * values[j, x]
         j += 1
 
 
 @kernel
-def _gate(
-    mask: BoolArray, slope: float, modulus: tuple[float, float], near: int, out: FloatArray
+def _fill_layer(
+    theta: FloatArray,
+    graph: tuple[IntArray, IntArray, FloatArray],
+    v: int,
+    mask: BoolArray,
+    modulus: tuple[float, float],
+    block: tuple[int, int],
+    factors: FloatArray,
+    values: FloatArray,
 ) -> None:
-    """Reduce, multiply by 1 where the mask of one neuron is true, else by the slope."""
+    """Overwrite h on the way up, B on the way down, in the rows of hidden layer v."""
+    layers, connections, slopes = graph
     p, inverse = modulus
-    for x in range(out.size):
-        value = _reduce(out[x], p, inverse)
-        leaked = _reduce(value * slope, p, inverse)
-        out[x] = value if mask[near + x] else leaked
-
-
-@kernel
-def _forward(
-    theta: FloatArray,
-    inputs: FloatArray,
-    mask: BoolArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
-    modulus: tuple[float, float],
-    block: tuple[int, int],
-    h: FloatArray,
-) -> None:
-    """Overwrite h, the activations of all layers but the last."""
-    layers, connections, slopes = graph
     near, lanes = block
-    for j in range(layers[1, 0]):
+    for i in range(layers[1, v]):
+        out = values[layers[0, v] + i, :lanes]
+        b = theta[layers[2, v] + i] if layers[2, v] >= 0 else 0.0
         for x in range(lanes):
-            h[j, x] = inputs[near + x, j]
-    for v in range(1, layers.shape[1] - 1):
-        for i in range(layers[1, v]):
-            out = h[layers[0, v] + i, :lanes]
-            out[:] = theta[layers[2, v] + i] if layers[2, v] >= 0 else 0.0
-            for e in range(connections.shape[1]):
-                if connections[1, e] == v:
-                    first, width = layers[0, connections[0, e]], layers[1, connections[0, e]]
-                    place = connections[2, e]
-                    if place < 0:
-                        out += h[first + i, :lanes]
-                    else:
-                        _add_products(theta, place + i * width, 1, width, h[first:], out)
-            _gate(mask[layers[0, v] - layers[1, 0] + i], slopes[v], modulus, near, out)
-
-
-@kernel
-def _backward(
-    theta: FloatArray,
-    seed: FloatArray,
-    mask: BoolArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
-    modulus: tuple[float, float],
-    block: tuple[int, int],
-    B: FloatArray,
-) -> None:
-    """Overwrite B, the sensitivities of one combination of the outputs to all layers."""
-    layers, connections, slopes = graph
-    near, lanes = block
-    last = layers.shape[1] - 1
-    for i in range(layers[1, last]):
-        B[layers[0, last] + i, :lanes] = seed[i]
-    for u in range(last - 1, 0, -1):
-        for j in range(layers[1, u]):
-            out = B[layers[0, u] + j, :lanes]
-            out[:] = 0.0
-            for e in range(connections.shape[1]):
-                if connections[0, e] == u:
-                    first, width = layers[0, connections[1, e]], layers[1, connections[1, e]]
-                    place = connections[2, e]
-                    if place < 0:
-                        out += B[first + j, :lanes]
-                    else:
-                        _add_products(theta, place + j, layers[1, u], width, B[first:], out)
-            _gate(mask[layers[0, u] - layers[1, 0] + j], slopes[u], modulus, near, out)
+            out[x] = b
+        for e in range(connections.shape[1]):
+            if connections[1, e] != v:
+                continue
+            first, width = layers[0, connections[0, e]], layers[1, connections[0, e]]
+            if connections[2, e] < 0:
+                for x in range(lanes):
+                    out[x] += values[first + i, x]
+                continue
+            place = connections[2, e] + i * connections[3, e]
+            for j in range(width):
+                factors[j] = theta[place + j * connections[4, e]]
+            _add_products(factors[:width], values[first:], out)
+        for x in range(lanes):
+            value = _reduce(out[x], p, inverse)
+            leaked = _reduce(value * slopes[v], p, inverse)
+            out[x] = value if mask[layers[0, v] - layers[1, 0] + i, near + x] else leaked
 
 
 @kernel
@@ -187,9 +163,10 @@ def _null_vectors(
 ) -> None:
     """Overwrite vectors[0:2] with random null vectors of the echelon form."""
     p, inverse = modulus
-    vectors[:2] = 0.0
-    for c in range(columns - rank):
-        for q in range(2):
+    for q in range(2):
+        for column in range(directions.shape[1]):
+            vectors[q, column] = 0.0
+        for c in range(columns - rank):
             vectors[q, places[0, c]] = directions[q, c]
     for i in range(rank):
         one, two = 0.0, 0.0
@@ -215,21 +192,24 @@ def _test(
     p, inverse = modulus
     for q in range(2):
         out, inner = tests[q, :lanes], tests[2, :lanes]
-        out[:] = 0.0
+        for x in range(lanes):
+            out[x] = 0.0
         for e in range(connections.shape[1]):
             u, v, place = connections[0, e], connections[1, e], connections[2, e]
             if place < 0:
                 continue
             for i in range(layers[1, v]):
-                inner[:] = 0.0
-                width = layers[1, u]
-                _add_products(vectors[q], place + i * width, 1, width, h[layers[0, u] :], inner)
-                left = B[layers[0, v] + i]
                 for x in range(lanes):
-                    out[x] += left[x] * _reduce(inner[x], p, inverse)
+                    inner[x] = 0.0
+                factors = vectors[q, place : place + layers[1, u]]
+                _add_products(factors, h[layers[0, u] :], inner)
+                for x in range(lanes):
+                    out[x] += B[layers[0, v] + i, x] * _reduce(inner[x], p, inverse)
+                place += layers[1, u]
         for v in range(1, layers.shape[1]):
             if layers[2, v] >= 0:
-                _add_products(vectors[q], layers[2, v], 1, layers[1, v], B[layers[0, v] :], out)
+                factors = vectors[q, layers[2, v] : layers[2, v] + layers[1, v]]
+                _add_products(factors, B[layers[0, v] :], out)
         for x in range(lanes):
             out[x] = _reduce(out[x], p, inverse)
 
@@ -291,8 +271,9 @@ def _extend(
         factors[i] = vectors[2, pivots[i]]
     for c in range(last + 1):
         rest[c] = -vectors[2, free[c]]
-    rest[last + 1 :] = 0.0
-    _add_products(factors, 0, 1, rank, echelon, rest)
+    for c in range(last + 1, padded):
+        rest[c] = 0.0
+    _add_products(factors[:rank], echelon, rest)
     for c in range(padded):
         rest[c] = _reduce(rest[c], p, inverse)
     pivot = 0
@@ -310,5 +291,6 @@ def _extend(
         # The last free column takes the place of the new pivot column.
         echelon[i, pivot] = echelon[i, last]
     pivots[rank], free[pivot], rest[pivot] = free[pivot], free[last], rest[last]
-    echelon[rank, :padded] = rest
+    for c in range(padded):
+        echelon[rank, c] = rest[c]
     return 1
