@@ -119,17 +119,17 @@ class Bulk:
         upper = np.ascontiguousarray(bounds[:, 0])
         found.upper[part], found.bound[part] = upper, bounds[:, 1]
         value, modulus = found.value[part], found.modulus[part]
+        left = np.arange(len(thetas))
         for arithmetic, directions in self.trials:
-            left = np.flatnonzero(value < upper)
-            if left.size == 0:
-                return
             those = X[left] if len(X) > 1 else X
             ranks = self._ranks(
                 arithmetic, directions, thetas[left], those, masks[left], live[left], upper[left]
             )
             better = left[ranks > value[left]]
             value[better], modulus[better] = ranks[ranks > value[left]], arithmetic.modulus
-        left = np.flatnonzero(value < upper)
+            left = np.flatnonzero(value < upper)
+            if left.size == 0:
+                return
         those = X[left] if len(X) > 1 else X
         found.failure[part][left] = self._failures(thetas[left], those, value[left])
 
@@ -146,7 +146,8 @@ class Bulk:
             np.empty((neurons, lanes)),
             np.empty((3, max(self.architecture.widths), lanes)),
         )
-        bulk_patterns.certify(thetas, X, self.graphs[0], space, (masks, counts))
+        with np.errstate(over="ignore", invalid="ignore"):
+            bulk_patterns.certify(thetas, X, self.graphs[0], space, (masks, counts))
         for k in np.flatnonzero(counts[:, 2]).tolist():
             network = Network(self.architecture, thetas[k])
             pattern = activation_pattern(network, X[k if len(X) > 1 else 0])
