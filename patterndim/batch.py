@@ -91,7 +91,7 @@ def local_dimensions(
 
     What `local_dimension` finds for each of K networks, in one call: values, certain bounds and
     proofs are the same, only the random primes and failure probabilities differ.  Networks of at
-    most `bulk.LONGEST` parameters are worked on by compiled loops, a thread for each range of
+    most `bulk.LARGEST` parameters are worked on by compiled loops, a thread for each range of
     networks; larger ones one by one, each on all threads.
 
     A small network takes the rows of J one after the other, modulo a prime, until the rank meets

@@ -18,8 +18,8 @@ from patterndim.typing import BoolArray, FloatArray, IntArray
 
 #: Names of the bounds that `bulk_bounds` numbers.
 BOUNDS = ("outputs", "parameters", "regions")
-#: Most parameters and connections together: no sum in `bulk_ranks` is longer.
-LONGEST = 511
+#: Most parameters: beyond, elimination row by row is no longer the fastest.
+LARGEST = 1000
 #: Networks per batch, and bytes that their masks may take.
 BATCH, MASKS = 512, 2**26
 
@@ -70,7 +70,7 @@ class Found:
 
 def fits(architecture: Architecture) -> bool:
     """Whether networks are small enough for `Bulk`."""
-    return architecture.parameter_count + len(architecture.connections) <= LONGEST
+    return architecture.parameter_count <= LARGEST
 
 
 class Bulk:

@@ -10,6 +10,8 @@ from numba import njit
 
 from patterndim.typing import BoolArray, FloatArray, IntArray
 
+Graph = tuple[IntArray, IntArray, FloatArray]
+
 kernel = njit(cache=True, nogil=True)
 
 OUTPUTS, PARAMETERS, REGIONS = 0, 1, 2
@@ -20,7 +22,7 @@ WORD = 32
 def bound(
     X: FloatArray,
     masks: BoolArray,
-    graphs: tuple[tuple[IntArray, IntArray, FloatArray], tuple[IntArray, IntArray, FloatArray]],
+    graphs: tuple[Graph, Graph],
     outputs: int,
     space: tuple[IntArray, IntArray, IntArray, IntArray, IntArray],
     found: tuple[BoolArray, IntArray],
@@ -80,13 +82,7 @@ def _ones(inputs: int, word: int) -> int:
 
 
 @kernel
-def _spread(
-    graph: tuple[IntArray, IntArray, FloatArray],
-    v: int,
-    inputs: int,
-    bits: IntArray,
-    paths: IntArray,
-) -> None:
+def _spread(graph: Graph, v: int, inputs: int, bits: IntArray, paths: IntArray) -> None:
     """Overwrite the inputs for which a path leads to, and through, the neurons of layer v."""
     layers, connections, slopes = graph
     for word in range(paths.shape[1]):

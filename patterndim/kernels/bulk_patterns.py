@@ -15,6 +15,8 @@ from numba import njit
 
 from patterndim.typing import BoolArray, FloatArray, IntArray
 
+Graph = tuple[IntArray, IntArray, FloatArray]
+
 kernel = njit(cache=True, nogil=True)
 
 UNIT = 2.0**-53
@@ -26,7 +28,7 @@ LANES = 64
 def certify(
     thetas: FloatArray,
     X: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     space: tuple[FloatArray, FloatArray, FloatArray],
     found: tuple[BoolArray, IntArray],
 ) -> None:
@@ -61,7 +63,7 @@ def certify(
 @kernel
 def _activate(
     theta: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     v: int,
     near: int,
     lanes: int,
@@ -78,6 +80,7 @@ def _activate(
     first, hidden = layers[0, v], layers[0, v] - layers[1, 0]
     for i in range(layers[1, v]):
         doubts = 0
+        out, wrong, active = h[first + i], error[first + i], mask[hidden + i, near:]
         for x in range(lanes):
             z = sums[0, i, x]
             bound = (gamma * sums[1, i, x] + sums[2, i, x]) * (1.0 + gamma)
@@ -85,27 +88,25 @@ def _activate(
             size = abs(z)
             certain = size > bound and size < math.inf
             doubts += not certain
-            active = z > 0.0
-            mask[hidden + i, near + x] = active
-            h[first + i, x] = z if active else slope * z
+            active[x] = z > 0.0
+            out[x] = z if z > 0.0 else slope * z
             # Where it matters (a doubt ends the network) z is certain and the slope its factor.
             leaked = slope * bound * (1.0 + gamma) + (UNIT * slope * size + TINY)
-            error[first + i, x] = bound if active else (leaked if slope > 0.0 else 0.0)
+            wrong[x] = bound if z > 0.0 else (leaked if slope > 0.0 else 0.0)
         if doubts:
             counts[0] += doubts
             for x in range(lanes):
                 if _vanishes(theta, graph, v, i, x, space):
                     counts[1] += 1
                     doubts -= 1
-                    h[first + i, x] = 0.0
-                    error[first + i, x] = 0.0
+                    out[x], wrong[x] = 0.0, 0.0
             counts[2] += doubts
 
 
 @kernel
 def _accumulate(
     theta: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     v: int,
     lanes: int,
     space: tuple[FloatArray, FloatArray, FloatArray],
@@ -126,14 +127,15 @@ def _accumulate(
         first = layers[0, connections[0, e]]
         terms += 1 if place < 0 else width
         for i in range(layers[1, v]):
+            z, total, carried = sums[0, i], sums[1, i], sums[2, i]
             for j in range(i if place < 0 else 0, i + 1 if place < 0 else width):
                 w = 1.0 if place < 0 else theta[place + i * width + j]
                 size = abs(w)
+                value, inherited = h[first + j], error[first + j]
                 for x in range(lanes):
-                    value = h[first + j, x]
-                    sums[0, i, x] += value * w
-                    sums[1, i, x] += abs(value) * size
-                    sums[2, i, x] += error[first + j, x] * size
+                    z[x] += value[x] * w
+                    total[x] += abs(value[x]) * size
+                    carried[x] += inherited[x] * size
     if layers[2, v] >= 0:
         terms += 1
         for i in range(layers[1, v]):
@@ -147,7 +149,7 @@ def _accumulate(
 @kernel
 def _vanishes(
     theta: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     v: int,
     i: int,
     x: int,

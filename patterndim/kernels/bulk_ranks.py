@@ -1,19 +1,22 @@
 """
 Ranks modulo a prime of the Jacobians of many small networks of one architecture.
 
-The graph is given as in `bulk_patterns`, its slopes as residues.  Residues r are float64 integers
-with abs(r) <= p/2 + 8, and p is below 2**23: a sum of at most 511 products of residues and one
-residue is an integer below 511 * (2**22 + 8)**2 + 2**22 + 8 < 2**53 - 2**24, exact in any order
-of summation.  The caller sees to it that P, and the terms of any preactivation, are at most 511.
+Graphs are given as in `bulk_patterns`, their slopes as residues.  Residues r are float64 integers
+with abs(r) <= p/2 + 8, and p is below 2**23: a sum of at most LONGEST = 256 products of residues
+and two residues is an integer below 256 * (2**22 + 8)**2 + 2**23 + 16 < 2**53 - 2**24, exact in
+any order of summation.  After that many everything is reduced.
 """
 
 from numba import njit
 
 from patterndim.typing import BoolArray, FloatArray, IntArray
 
+Graph = tuple[IntArray, IntArray, FloatArray]
+
 kernel = njit(cache=True, nogil=True)
 
 LANES = 64
+LONGEST = 256
 ROUND = 1.5 * 2.0**52  # adding and subtracting it rounds a float64 below 2**51 to an integer
 
 
@@ -28,7 +31,7 @@ def ranks(
     residues: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
     masks: BoolArray,
     kept: BoolArray,
-    graphs: tuple[tuple[IntArray, IntArray, FloatArray], tuple[IntArray, IntArray, FloatArray]],
+    graphs: tuple[Graph, Graph],
     modulus: tuple[float, float],
     space: tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, IntArray],
     found: tuple[IntArray, IntArray],
@@ -38,8 +41,8 @@ def ranks(
 
     ``residues`` are thetas (K, P), X (1 or K, N, n_0), the output map C (outputs, n_L) and random
     directions (2, P); ``kept`` (K, P) are the columns that take part; ``modulus`` comes with its
-    inverse.  ``space`` is h and B (neurons, LANES), the echelon form (P, P), vectors (5, P),
-    tests (3, LANES), and places (2, P) of free and pivot columns.
+    inverse.  ``space`` is h and B (neurons, LANES), the echelon form (P, P + LANES), vectors
+    (5, P + LANES), tests (3, LANES), and places (2, P) of free and pivot columns.
 
     The echelon form is reduced: a pivot row is 1 at its own column, 0 at the other pivot columns,
     and only its entries in the free columns are stored.  Rows of J are tested before they are
@@ -92,31 +95,38 @@ def _list_columns(kept: BoolArray, free: IntArray) -> int:
 
 
 @kernel
-def _add_products(factors: FloatArray, values: FloatArray, out: FloatArray) -> None:
-    """Add the sum of factors[j] * values[j, :] to ``out``."""
+def _add_products(
+    factors: FloatArray, values: FloatArray, modulus: tuple[float, float], out: FloatArray
+) -> None:
+    """Add the sum of factors[j] * values[j, :] to ``out``, and reduce it."""
+    p, inverse = modulus
     inner, lanes = factors.size, out.size
     j = 0
-    while j + 4 <= inner:
-        one, two, three, four = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
-        for x in range(lanes):
-            out[x] += (
-                one * values[j, x]
-                + two * values[j + 1, x]
-                + three * values[j + 2, x]
-                + four * values[j + 3, x]
-            )
-        j += 4
     while j < inner:
-        one = factors[j]
+        stop = min(j + LONGEST, inner)
+        while j + 4 <= stop:
+            one, two, three, four = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
+            for x in range(lanes):
+                out[x] += (
+                    one * values[j, x]
+                    + two * values[j + 1, x]
+                    + three * values[j + 2, x]
+                    + four * values[j + 3, x]
+                )
+            j += 4
+        while j < stop:
+            one = factors[j]
+            for x in range(lanes):
+                out[x] += one * values[j, x]
+            j += 1
         for x in range(lanes):
-            out[x] += one * values[j, x]
-        j += 1
+            out[x] = _reduce(out[x], p, inverse)
 
 
 @kernel
 def _fill_layer(
     theta: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     v: int,
     mask: BoolArray,
     modulus: tuple[float, float],
@@ -139,16 +149,16 @@ def _fill_layer(
             first, width = layers[0, connections[0, e]], layers[1, connections[0, e]]
             if connections[2, e] < 0:
                 for x in range(lanes):
-                    out[x] += values[first + i, x]
+                    out[x] = _reduce(out[x] + values[first + i, x], p, inverse)
                 continue
             place = connections[2, e] + i * connections[3, e]
             for j in range(width):
                 factors[j] = theta[place + j * connections[4, e]]
-            _add_products(factors[:width], values[first:], out)
+            _add_products(factors[:width], values[first:], modulus, out)
+        active = mask[layers[0, v] - layers[1, 0] + i, near:]
         for x in range(lanes):
-            value = _reduce(out[x], p, inverse)
-            leaked = _reduce(value * slopes[v], p, inverse)
-            out[x] = value if mask[layers[0, v] - layers[1, 0] + i, near + x] else leaked
+            leaked = _reduce(out[x] * slopes[v], p, inverse)
+            out[x] = out[x] if active[x] else leaked
 
 
 @kernel
@@ -163,16 +173,17 @@ def _null_vectors(
 ) -> None:
     """Overwrite vectors[0:2] with random null vectors of the echelon form."""
     p, inverse = modulus
-    for q in range(2):
-        for column in range(directions.shape[1]):
-            vectors[q, column] = 0.0
-        for c in range(columns - rank):
-            vectors[q, places[0, c]] = directions[q, c]
+    for column in range(directions.shape[1]):
+        vectors[0, column], vectors[1, column] = 0.0, 0.0
+    for c in range(columns - rank):
+        vectors[0, places[0, c]], vectors[1, places[0, c]] = directions[0, c], directions[1, c]
     for i in range(rank):
         one, two = 0.0, 0.0
         for c in range(columns - rank):
             one += echelon[i, c] * directions[0, c]
             two += echelon[i, c] * directions[1, c]
+            if c % LONGEST == 0:
+                one, two = _reduce(one, p, inverse), _reduce(two, p, inverse)
         vectors[0, places[1, i]] = _reduce(-one, p, inverse)
         vectors[1, places[1, i]] = _reduce(-two, p, inverse)
 
@@ -182,7 +193,7 @@ def _test(
     h: FloatArray,
     B: FloatArray,
     vectors: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     modulus: tuple[float, float],
     lanes: int,
     tests: FloatArray,
@@ -202,23 +213,22 @@ def _test(
                 for x in range(lanes):
                     inner[x] = 0.0
                 factors = vectors[q, place : place + layers[1, u]]
-                _add_products(factors, h[layers[0, u] :], inner)
+                _add_products(factors, h[layers[0, u] :], modulus, inner)
+                left = B[layers[0, v] + i]
                 for x in range(lanes):
-                    out[x] += B[layers[0, v] + i, x] * _reduce(inner[x], p, inverse)
+                    out[x] = _reduce(out[x] + left[x] * inner[x], p, inverse)
                 place += layers[1, u]
         for v in range(1, layers.shape[1]):
             if layers[2, v] >= 0:
                 factors = vectors[q, layers[2, v] : layers[2, v] + layers[1, v]]
-                _add_products(factors, B[layers[0, v] :], out)
-        for x in range(lanes):
-            out[x] = _reduce(out[x], p, inverse)
+                _add_products(factors, B[layers[0, v] :], modulus, out)
 
 
 @kernel
 def _fill_row(
     h: FloatArray,
     B: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     modulus: tuple[float, float],
     x: int,
     row: FloatArray,
@@ -273,9 +283,7 @@ def _extend(
         rest[c] = -vectors[2, free[c]]
     for c in range(last + 1, padded):
         rest[c] = 0.0
-    _add_products(factors[:rank], echelon, rest)
-    for c in range(padded):
-        rest[c] = _reduce(rest[c], p, inverse)
+    _add_products(factors[:rank], echelon, modulus, rest)
     pivot = 0
     while pivot <= last and rest[pivot] == 0.0:
         pivot += 1
