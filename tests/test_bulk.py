@@ -225,11 +225,11 @@ def test_lists_integers_and_any_memory_layout_give_the_same():
 
 
 def test_large_networks_are_worked_on_one_by_one():
-    architecture = pdm.Architecture.from_widths((20, 25, 2))
+    architecture = pdm.Architecture.from_widths((30, 32, 2))
     assert not bulk.fits(architecture)
     assert bulk.fits(pdm.Architecture.from_widths((5, 5, 5, 5, 1)))
     nets = [pdm.Network.random(architecture, rng=k, bias_std=0.1) for k in range(3)]
-    X = np.random.default_rng(0).standard_normal((3, 8, 20))
+    X = np.random.default_rng(0).standard_normal((3, 8, 30))
     calls = []
     found = pdm.local_dimensions(
         architecture, [n.theta for n in nets], X, rng=2, progress=lambda *a: calls.append(a)
@@ -288,13 +288,18 @@ DIGEST = """
 import hashlib
 import numpy as np
 import patterndim as pdm
+from patterndim.kernels import bulk_bounds, bulk_patterns, bulk_ranks
 digest = hashlib.sha256()
 for widths, slope, init in (((3, 4, 3, 1), 0.0, "he"), ((2, 3, 2), 0.25, "torch")):
     networks = [pdm.Network.random(widths, slope=slope, init=init, rng=k) for k in range({count})]
     X = np.random.default_rng(0).standard_normal(({inputs}, widths[0]))
     thetas = [network.theta for network in networks]
-    found = pdm.local_dimensions(networks[0].architecture, thetas, X)
-    digest.update(repr([list(found), found]).encode())
+    for sample in (X, np.array([X] * len(thetas))):
+        found = pdm.local_dimensions(networks[0].architecture, thetas, sample)
+        digest.update(repr([list(found), found]).encode())
+for module in (bulk_bounds, bulk_patterns, bulk_ranks):
+    for kernel in vars(module).values():
+        assert len(getattr(kernel, "signatures", ())) <= 1, kernel
 print(digest.hexdigest())
 """
 
@@ -311,7 +316,7 @@ def digests(count, inputs, *changes):
 
 
 @pytest.mark.compiled
-def test_results_are_identical_for_any_number_of_threads():
+def test_results_are_identical_for_any_number_of_threads_and_kernels_have_one_signature():
     assert len(digests(600, 100, *({"NUMBA_NUM_THREADS": n} for n in "124"))) == 1
 
 

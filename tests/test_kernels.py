@@ -12,7 +12,7 @@ import patterndim as pdm
 from patterndim.arithmetic import Modular
 from patterndim.kernels import propagation, residues
 
-FILES = [Path(module.__file__) for module in (propagation, residues)]
+FILES = sorted(Path(residues.__file__).parent.glob("[!_]*.py"))
 
 
 def interpreted(kernel):

@@ -51,8 +51,7 @@ def ranks(
     """
     thetas, X, C, directions = residues
     h, B, echelon, vectors, tests, places = space
-    values, bounds = found
-    graph, last = graphs[0], graphs[0][0].shape[1] - 1
+    (values, bounds), graph, last = found, graphs[0], graphs[0][0].shape[1] - 1
     for k in range(len(thetas)):
         theta, inputs = thetas[k], X[k if X.shape[0] > 1 else 0]
         columns = _list_columns(kept[k], places[0])
@@ -88,9 +87,8 @@ def _list_columns(kept: BoolArray, free: IntArray) -> int:
     """Overwrite ``free`` with the columns that are kept; return how many there are."""
     columns = 0
     for column in range(kept.size):
-        if kept[column]:
-            free[columns] = column
-            columns += 1
+        free[columns] = column
+        columns += kept[column]
     return columns
 
 
@@ -99,8 +97,7 @@ def _add_products(
     factors: FloatArray, values: FloatArray, modulus: tuple[float, float], out: FloatArray
 ) -> None:
     """Add the sum of factors[j] * values[j, :] to ``out``, and reduce it."""
-    p, inverse = modulus
-    inner, lanes = factors.size, out.size
+    (p, inverse), inner, lanes = modulus, factors.size, out.size
     j = 0
     while j < inner:
         stop = min(j + LONGEST, inner)
@@ -136,8 +133,7 @@ def _fill_layer(
 ) -> None:
     """Overwrite h on the way up, B on the way down, in the rows of hidden layer v."""
     layers, connections, slopes = graph
-    p, inverse = modulus
-    near, lanes = block
+    (p, inverse), (near, lanes) = modulus, block
     for i in range(layers[1, v]):
         out = values[layers[0, v] + i, :lanes]
         b = theta[layers[2, v] + i] if layers[2, v] >= 0 else 0.0
@@ -271,8 +267,7 @@ def _extend(
     modulus: tuple[float, float],
 ) -> int:
     """Eliminate the row in vectors[2] and return 1 if it was independent, 0 if not."""
-    p, inverse = modulus
-    free, pivots = places[0], places[1]
+    (p, inverse), free, pivots = modulus, places[0], places[1]
     last = columns - rank - 1
     # Loops over whole blocks of 16; what lies beyond the free columns does not matter.
     padded = (last + 16) // (16) * (16)
