@@ -6,6 +6,7 @@ numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per 
 
 from patterndim import data, errors, rank, regions, training
 from patterndim.architecture import Architecture, Connection, Layer
+from patterndim.batch import Dimensions, local_dimensions
 from patterndim.bounds import Bound
 from patterndim.dimension import Dimension, generic_dimension, local_dimension
 from patterndim.dimension_bound import dimension_bound
@@ -30,6 +31,7 @@ __all__ = [
     "Bound",
     "Connection",
     "Dimension",
+    "Dimensions",
     "Explanation",
     "Flatness",
     "FunctionalDimension",
@@ -50,6 +52,7 @@ __all__ = [
     "jacobian_operator",
     "load",
     "local_dimension",
+    "local_dimensions",
     "ntk",
     "null_space",
     "outputs",
