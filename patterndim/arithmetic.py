@@ -25,7 +25,7 @@ MODULUS_COUNT = 140_336
 #: Longest inner products: beyond it reductions cost nothing, and buffers of BLAS do not grow.
 INNER = 2048
 #: Entries of a product before it is subtracted and reduced; 128 to 768 of its rows.
-SLAB = 2**22
+SLAB = 2**21
 #: Entries that are converted to residues at a time.
 TILE = 2**18
 
@@ -131,7 +131,7 @@ class Modular:
         def work(start: int, stop: int) -> None:
             for top in range(start, stop, tile):
                 bottom = min(top + tile, stop)
-                part = np.ascontiguousarray(rows[top:bottom], dtype=dtype)
+                part = np.require(rows[top:bottom], dtype, ["C", "W"])
                 self._encode(part, out[top:bottom])
 
         share_rows(work, rows.shape[0], rows.size)

@@ -96,7 +96,7 @@ class Echelon:
     def _clear(self, vectors: FloatArray, block: _Block, low: int, high: int) -> None:
         """Subtract the multiples of panels low..high that clear their pivots in other vectors."""
         first, stop = block.bounds[low], block.bounds[high]
-        if first < stop and len(vectors):
+        if vectors[:, first:stop].any():
             self._solve(vectors, block, low, high)
             self._subtract(vectors, block, low, high, stop, self.length)
 
