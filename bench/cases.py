@@ -194,6 +194,22 @@ CASES: dict[str, Case] = {
             smoke=(_residues_size(60, 60), _residues_size(60, 40)),
         ),
         Case(
+            "rank4000",
+            "rank of 4000 x 4000 residues modulo a prime",
+            task="modular rank",
+            peers=("flint", "product"),
+            sizes=(_residues_size(4000, 4000),),
+            smoke=(_residues_size(70, 70),),
+        ),
+        Case(
+            "rank8000",
+            "rank of 8000 x 8000 residues modulo a prime, beside a matrix product",
+            task="modular rank",
+            peers=("product",),
+            sizes=(_residues_size(8000, 8000),),
+            smoke=(_residues_size(80, 80),),
+        ),
+        Case(
             "jacobian",
             "dense parameter Jacobian of 784-30-30-30-10 at 600 MNIST digits",
             task="parameter Jacobian",

@@ -104,6 +104,12 @@ def _fill(sample: Sample) -> Run:
     return run
 
 
+def _product(residues: Residues) -> Run:
+    A = residues.matrix.astype(np.float64)
+    B = A.T.copy()
+    return lambda: A @ B
+
+
 def _flint_rank(residues: Residues) -> Run:
     import flint
 
@@ -203,6 +209,13 @@ TASKS: dict[str, tuple[Peer, ...]] = {
             "nmod_mat.rank; conversion not timed; does not tell the pivots",
             _flint_rank,
             module="flint",
+        ),
+        Peer(
+            "product",
+            "float64 matrix product of this size by numpy; computes no rank, and takes three times "
+            "as many operations: at the same rate the ratio is 3",
+            _product,
+            answers=False,
         ),
     ),
     "parameter Jacobian": (

@@ -17,15 +17,15 @@ from patterndim.typing import AnyArray, FloatArray, IntArray
 
 #: Largest modulus, exclusive: two residues multiply to less than 2**46.
 MODULUS_LIMIT = 2**24
-#: Random moduli are drawn uniformly among the primes of this range: for those, inner products
-#: of 2047 residues are exact.
-MODULUS_RANGE = (2**21, 2**22)
+#: Random moduli are drawn uniformly among the primes of this range.  A range lower by one bit
+#: saves 4 percent of an elimination and doubles every failure probability.
+MODULUS_RANGE = (2**22, 2**23)
 #: Number of primes in `MODULUS_RANGE` (a test counts them).
-MODULUS_COUNT = 140_336
+MODULUS_COUNT = 268_216
 #: Longest inner products: beyond it reductions cost nothing, and buffers of BLAS do not grow.
 INNER = 2048
 #: Entries of a product before it is subtracted and reduced; 128 to 768 of its rows.
-SLAB = 2**22
+SLAB = 2**21
 #: Entries that are converted to residues at a time.
 TILE = 2**18
 
@@ -251,9 +251,9 @@ def prime_failure(bits: float) -> float:
     """
     Bound on the chance that a random prime divides a nonzero integer of so many bits.
 
-    The integer has at most bits / 21 prime factors of `MODULUS_RANGE`, which starts at 2**21.
+    The integer has at most bits / 22 prime factors of `MODULUS_RANGE`, which starts at 2**22.
     """
-    chance = max(bits, 0.0) / 21.0 / MODULUS_COUNT
+    chance = max(bits, 0.0) / 22.0 / MODULUS_COUNT
     return min(1.0, chance) if chance == chance else 1.0
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -108,6 +109,21 @@ def test_sizes_around_every_block_boundary(size, monkeypatch):
 
 
 @pytest.mark.compiled
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("modulus", [3, 8388593])
+def test_one_vector_at_a_time_is_the_same_as_all_at_once(monkeypatch, kind, modulus):
+    monkeypatch.setattr(echelons, "PANEL", 8)
+    rng = np.random.default_rng(modulus)
+    A, arithmetic = matrix(rng, 60, 50, modulus, kind), Modular(modulus)
+    echelon = Echelon(arithmetic, 50)
+    grown = [echelon.extend(arithmetic.encode(A[row : row + 1])) for row in range(60)]
+    assert sum(grown) == echelon.rank == oracles.flint_rank(A, modulus)
+    assert echelon.pivot_vectors == np.flatnonzero(grown).tolist()
+    minor = A[np.ix_(echelon.pivot_vectors, echelon.pivot_coordinates)]
+    assert echelon.rank == 0 or oracles.flint_rank(minor, modulus) == echelon.rank
+
+
+@pytest.mark.compiled
 def test_inner_products_longer_than_one_exact_block():
     """More pivots than the inner length of the largest prime, all of its largest residue."""
     rng = np.random.default_rng(0)
@@ -129,11 +145,15 @@ def test_pivot_vectors_are_the_first_independent_ones(seed, modulus):
     panel, arithmetic = echelons.PANEL, Modular(modulus)
     try:
         for echelons.PANEL in (2, 3, panel):
-            echelon = Echelon(arithmetic, 6)
-            for start, stop in ((0, 0), (0, 5), (5, 6), (6, 14)):
-                echelon.extend(arithmetic.encode(A[start:stop]))
-            assert sorted(echelon.pivot_vectors) == greedy
-            assert (echelon.count, echelon.rank) == (14, rank)
+            # Few at a time, so that panels are joined, or more.
+            for bounds in (range(15), (0, 0, 2, 4, 14), (0, 5, 6, 14)):
+                echelon = Echelon(arithmetic, 6)
+                for start, stop in pairwise(bounds):
+                    echelon.extend(arithmetic.encode(A[start:stop]))
+                assert sorted(echelon.pivot_vectors) == greedy
+                assert (echelon.count, echelon.rank) == (14, rank)
+                minor = A[np.ix_(echelon.pivot_vectors, echelon.pivot_coordinates)]
+                assert rank == 0 or oracles.flint_rank(minor, modulus) == rank
     finally:
         echelons.PANEL = panel
     assert sorted(modular_rank(A, modulus).pivot_rows.tolist()) == greedy

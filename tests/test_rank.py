@@ -114,7 +114,7 @@ def test_unproved_ranks_state_a_failure_probability():
     A = np.outer(np.arange(1, 30), np.arange(1, 20))
     rank = modular_rank(A)
     assert rank.kind == "probable"
-    # A 2 x 2 minor has fewer than 21 bits: no prime of the range divides it twice.
+    # A 2 x 2 minor has fewer than 22 bits: no prime of the range divides it twice.
     assert 0 < rank.failure_probability < 2 / MODULUS_COUNT
     assert MODULUS_RANGE[0] <= rank.modulus < MODULUS_RANGE[1]
     fractions = modular_rank(A / 3)

@@ -111,12 +111,29 @@ class Echelon:
         block.vectors = vectors[:grown] if 2 * grown > len(vectors) else vectors[:grown].copy()
         if not grown:
             self._blocks.pop()
+        self._join()
         return grown
+
+    def _join(self) -> None:
+        """Make one panel of the last blocks while they are small: few vectors may come often."""
+        while len(self._blocks) > 1:
+            one, two = self._blocks[-2:]
+            if len(one.vectors) > min(len(two.vectors), PANEL - len(two.vectors)):
+                return
+            joined = _Block(
+                np.concatenate([one.vectors, two.vectors]), one.bounds[:-1] + two.bounds
+            )
+            end = joined.bounds[-1]
+            for high in range(len(joined.bounds) - 2, 0, -1):
+                above = joined.panels(0, high, 0, None)
+                self._subtract(above, joined, high, high + 1, end, self.length)
+            joined.bounds = [joined.bounds[0], end]
+            self._blocks[-2:] = [joined]
 
     def _clear(self, vectors: FloatArray, block: _Block, low: int, high: int) -> None:
         """Subtract the multiples of panels low..high that clear their pivots in other vectors."""
         first, stop = block.bounds[low], block.bounds[high]
-        if first < stop and len(vectors):
+        if vectors[:, first:stop].any():
             self._solve(vectors, block, low, high)
             self._subtract(vectors, block, low, high, stop, self.length)
 

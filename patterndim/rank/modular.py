@@ -36,8 +36,8 @@ def modular_rank(
     A : array of finite real numbers or Python integers, shape (m, n) or (k, m, n)
         A matrix, or a stack of matrices.
     modulus : int, optional
-        Odd prime below 2**24.  By default a prime drawn uniformly from those between 2**21
-        and 2**22.
+        Odd prime below 2**24.  By default a prime drawn uniformly from those between 2**22
+        and 2**23.
     rng : int or numpy.random.Generator
         Source of the random prime.
 
@@ -46,7 +46,7 @@ def modular_rank(
     Rank, or tuple of Rank for a stack
         Each the same as for the matrix alone.  "proved" at full rank.  Otherwise "probable", with
         a bound on the probability that the random prime divides every r-minor: a nonzero minor
-        below 2**b (Hadamard) times a power of two has at most b / 21 prime factors of the range.
+        below 2**b (Hadamard) times a power of two has at most b / 22 prime factors of the range.
         With a modulus that was given the failure probability is 1: only the lower bound is
         claimed.
 
