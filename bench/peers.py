@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import patterndim
+from bench import many
 from bench.autodiff import jax_run, torch_run
 from bench.cases import Residues, Sample
 from patterndim.arithmetic import Modular
@@ -194,5 +195,27 @@ TASKS: dict[str, tuple[Peer, ...]] = {
     "Gram matrix": (
         Peer("patterndim", "certified activation pattern, J J^T from the factors of J", _ntk),
         Peer("numpy", "J @ J.T; does not compute J, which is given", _numpy_gram),
+    ),
+    "local dimensions": (
+        Peer(
+            "patterndim",
+            "one call: certified activation patterns, certain bounds, elimination modulo a random "
+            "prime; says which answers are proved",
+            many.patterndim_run,
+        ),
+        Peer(
+            "jax",
+            "jit of vmap(jacrev) and batched matrix_rank in float64, chunks of networks at a time; "
+            "compilation not timed; certifies no pattern; counts above a tolerance",
+            many.jax_run,
+            module="jax",
+        ),
+        Peer(
+            "torch",
+            "a loop over the networks: vmap(jacrev) and matrix_rank in float64; certifies no "
+            "pattern; counts above a tolerance",
+            many.torch_run,
+            module="torch",
+        ),
     ),
 }
