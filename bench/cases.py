@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patterndim import Network, data
+from patterndim import Architecture, Network, data
 from patterndim.typing import FloatArray, IntArray
 
 #: The largest prime below 2**23.
@@ -30,6 +30,15 @@ class Residues:
     modulus: int
 
 
+@dataclass(frozen=True, eq=False)
+class Many:
+    """A multilayer perceptron, parameter vectors (K, P), and one sample (N, n_0)."""
+
+    architecture: Architecture
+    thetas: FloatArray
+    X: FloatArray
+
+
 @dataclass(frozen=True)
 class Size:
     """
@@ -48,7 +57,7 @@ class Size:
     """
 
     label: str
-    build: Callable[[], Sample | Residues | tuple[()]]
+    build: Callable[[], Sample | Residues | Many | tuple[()]]
     once: tuple[str, ...] = ()
     slow: tuple[str, ...] = ()
 
@@ -117,6 +126,14 @@ def residues(size: int, rank: int) -> Residues:
     return Residues(left @ right % MODULUS, MODULUS)
 
 
+def many(widths: tuple[int, ...], networks: int, inputs: int) -> Many:
+    """Networks as torch initialises them, Gaussian inputs."""
+    architecture = Architecture.from_widths(widths)
+    drawn = [Network.random(architecture, rng=k, init="torch") for k in range(networks)]
+    X = np.random.default_rng(1).standard_normal((inputs, widths[0]))
+    return Many(architecture, np.array([network.theta for network in drawn]), X)
+
+
 def _digits_size(widths: tuple[int, ...], count: int, **peers: tuple[str, ...]) -> Size:
     source = mnist if widths[0] == 784 else digits
     return Size(f"{_dashes(widths)}, {count} digits", partial(source, widths, count), **peers)
@@ -129,6 +146,13 @@ def _gaussian_size(widths: tuple[int, ...], count: int) -> Size:
 def _residues_size(size: int, rank: int) -> Size:
     label = f"{size} x {size}, " + ("uniform" if rank == size else f"product through {rank}")
     return Size(label, partial(residues, size, rank))
+
+
+def _many_size(
+    widths: tuple[int, ...], networks: int, inputs: int, **peers: tuple[str, ...]
+) -> Size:
+    label = f"{networks} networks {_dashes(widths)}, {inputs} Gaussian inputs"
+    return Size(label, partial(many, widths, networks, inputs), **peers)
 
 
 def _dashes(widths: tuple[int, ...]) -> str:
@@ -240,6 +264,19 @@ CASES: dict[str, Case] = {
             peers=("numba",),
             sizes=(Size("import", tuple),),
             smoke=(Size("import", tuple),),
+        ),
+        Case(
+            "bulk",
+            "local dimensions of many networks 5-5-5-5-1 at 500 Gaussian inputs",
+            task="local dimensions",
+            peers=("jax", "torch"),
+            sizes=(
+                _many_size((5, 5, 5, 5, 1), 200, 500),
+                _many_size(
+                    (5, 5, 5, 5, 1), 10_000, 500, once=("jax", "torch"), slow=("jax", "torch")
+                ),
+            ),
+            smoke=(_many_size((3, 3, 3, 1), 4, 20),),
         ),
     )
 }

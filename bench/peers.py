@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import patterndim
+from bench import many
 from bench.autodiff import jax_run, torch_run
 from bench.cases import Residues, Sample
 from bench.keras import keras_run
@@ -267,6 +268,28 @@ TASKS: dict[str, tuple[Peer, ...]] = {
             "import numba, which patterndim does too",
             partial(imports, "numba"),
             answers=False,
+        ),
+    ),
+    "local dimensions": (
+        Peer(
+            "patterndim",
+            "one call: certified activation patterns, certain bounds, elimination modulo a random "
+            "prime; says which answers are proved",
+            many.patterndim_run,
+        ),
+        Peer(
+            "jax",
+            "jit of vmap(jacrev) and batched matrix_rank in float64, chunks of networks at a time; "
+            "compilation not timed; certifies no pattern; counts above a tolerance",
+            many.jax_run,
+            module="jax",
+        ),
+        Peer(
+            "torch",
+            "a loop over the networks: vmap(jacrev) and matrix_rank in float64; certifies no "
+            "pattern; counts above a tolerance",
+            many.torch_run,
+            module="torch",
         ),
     ),
 }

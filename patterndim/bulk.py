@@ -18,7 +18,7 @@ from patterndim.typing import BoolArray, FloatArray, IntArray
 
 #: Names of the bounds that `bulk_bounds` numbers.
 BOUNDS = ("outputs", "parameters", "regions")
-#: Most parameters: beyond, elimination row by row is no longer the fastest.
+#: Most parameters: beyond, blocked elimination of one network at a time catches up.
 LARGEST = 1000
 #: Networks per batch, and bytes that their masks may take.
 BATCH, MASKS = 512, 2**26
@@ -75,7 +75,7 @@ def fits(architecture: Architecture) -> bool:
 
 class Bulk:
     """
-    The computation for one architecture, one number of inputs, one output map and one seed.
+    The computation for one architecture, one output map and one seed.
 
     The primes and the random directions are the same for all networks, so what is found about
     one of them does not depend on the others.

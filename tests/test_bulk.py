@@ -81,6 +81,20 @@ def test_networks_of_many_samples_agree_with_one_at_a_time(output):
         assert 0 < found.proved.sum() < 60 or widths == (2, 3, 4)
 
 
+@pytest.mark.compiled
+@pytest.mark.parametrize("widths", [(300, 2, 1), (9, 12, 12, 11, 3)])
+def test_sums_longer_than_one_exact_block(widths):
+    """More than 256 inputs, or pivots."""
+    architecture = pdm.Architecture.from_widths(widths)
+    assert bulk.fits(architecture)
+    drawn = [pdm.Network.random(architecture, rng=k, bias_std=0.5) for k in range(3)]
+    X = np.random.default_rng(0).standard_normal((330, widths[0]))
+    found = pdm.local_dimensions(architecture, [network.theta for network in drawn], X)
+    assert (found.value > 256).any()
+    for network, dimension in zip(drawn, found, strict=True):
+        assert evidence(dimension) == evidence(pdm.local_dimension(network, X))
+
+
 def test_each_bound_can_be_the_tight_one():
     architecture = pdm.Architecture.from_widths((2, 3, 1))
     theta = [1.0, 2, 3, -1, -2, 1, 0.5, 0.25, 2, 1, -1, 2, 0.125]
