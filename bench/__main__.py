@@ -16,7 +16,8 @@ from bench.report import environment, table
 PEERS = sorted({peer.name for peers in TASKS.values() for peer in peers} - {"patterndim"})
 
 DESCRIPTION = """\
-Time patterndim against its peers: numpy, and jax, torch and flint where they are installed.
+Time patterndim against its peers: numpy, and jax, torch, tensorflow and flint where they are
+installed.
 
 All peers get the same inputs in one process; building, converting and compiling is not timed.
 First everyone runs once and the answers are compared: if they do not agree, the command says who
@@ -30,6 +31,7 @@ examples:
   python -m bench --out results.json         everything but the slowest peers
   python -m bench digits600 --peer numpy     one case against one peer
   python -m bench jacobian ntk --table       a table for the README
+  python -m bench.scaling --figure FILE.png  times against inputs, width, depth and rank
 """
 
 

@@ -181,8 +181,8 @@ CASES: dict[str, Case] = {
             peers=("numpy",),
             sizes=(
                 Size(
-                    "784-30-30-30-10, 8 live neurons in each layer, 600 digits",
-                    partial(deficient, DEEP, 600, 8),
+                    "784-30-30-30-10, 9 live neurons in each layer, 600 digits",
+                    partial(deficient, DEEP, 600, 9),
                     once=("numpy",),
                 ),
             ),

@@ -15,8 +15,7 @@ AUTODIFF = """
 import sys
 import numpy as np
 with np.load(sys.argv[1]) as file:
-    arrays = [file[f"arr_{i}"] for i in range(len(file.files))]
-*parameters, X = arrays
+    X, parameters = file["X"], [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
 """
 
 PROGRAMS = {
@@ -61,17 +60,15 @@ print(int(torch.linalg.matrix_rank(torch.cat([b.reshape(rows, -1) for b in block
 
 def process(library: str, sample: Sample) -> Callable[[], int]:
     """Local dimension by a new process; the network and the inputs are in files beforehand."""
-    folder = tempfile.TemporaryDirectory()
-    data, network = Path(folder.name) / "data.npz", Path(folder.name) / "network.npz"
+    folder = tempfile.TemporaryDirectory()  # as long as `run` lives
     pairs = zip(sample.network.weights, sample.network.biases, strict=True)
-    if library == "patterndim":
-        np.savez(data, X=sample.X)
-        patterndim.save(sample.network, network)
-    else:
-        np.savez(data, *(array for pair in pairs for array in pair), sample.X)
+    parameters = [array for pair in pairs for array in pair]
+    np.savez(Path(folder.name) / "data.npz", *parameters, X=sample.X)
+    patterndim.save(sample.network, Path(folder.name) / "network.npz")
 
     def run() -> int:
-        command = [sys.executable, "-c", PROGRAMS[library], folder.name and str(data), str(network)]
+        files = [str(Path(folder.name) / name) for name in ("data.npz", "network.npz")]
+        command = [sys.executable, "-c", PROGRAMS[library], *files]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     return run

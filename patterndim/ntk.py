@@ -12,8 +12,8 @@ from patterndim.parallel import share_rows
 from patterndim.typing import ArrayLike, FloatArray, IntArray
 from patterndim.validation import choice
 
-#: Inputs whose rows are computed at a time.
-BLOCK = 128
+#: Inner products of activations that are kept at a time.
+NEARBY = 8_000_000
 
 
 def ntk(
@@ -84,16 +84,16 @@ def gram(left: Factors, right: Factors, outputs: str) -> FloatArray:
         D = np.concatenate([_rows(right.sensitivity(v), outputs) for v in layers], axis=1)
     D = np.ascontiguousarray(D.T)
     inputs, others = len(left.outputs), len(right.outputs)
-    each, other = len(B) // inputs, D.shape[1] // others
+    each = len(B) // inputs
     K = np.empty((len(B), D.shape[1]))
-    for start in range(0, inputs, BLOCK):
-        stop = min(start + BLOCK, inputs)
-        seen = start if same else 0  # what is left of the diagonal is mirrored
-        scale = np.zeros((len(layers), stop - start, others))
-        for level, v in zip(scale, layers, strict=True):
-            _add_products(left, right, v, slice(start, stop), slice(seen, others), level)
-        rows = slice(start * each, stop * each)
-        _fill(B[rows], D, scale, edges, seen * other, K[rows])
+    block = max(1, NEARBY // (len(layers) * others))
+    for start in range(0, inputs, block):
+        part = slice(start, min(start + block, inputs))
+        scale = np.stack([_products(left, right, v, part) for v in layers])
+        # What is left of the diagonal is mirrored.
+        first = np.arange(start, part.stop) * each if same else np.zeros(len(scale[0]), np.int64)
+        rows = slice(start * each, part.stop * each)
+        _fill(B[rows], D, scale, edges, first, K[rows])
     if same:
         squares = -(-len(K) // kernels.SQUARE)
         share_rows(partial(kernels.mirror, out=K), squares, K.size)
@@ -114,26 +114,31 @@ def _rows(B: FloatArray, outputs: str) -> FloatArray:
     return by_input.reshape((inputs, -1) if outputs == "trace" else (inputs * count, width))
 
 
-def _add_products(
-    left: Factors, right: Factors, v: int, rows: slice, columns: slice, out: FloatArray
-) -> None:
-    """Add the inner products of what arrives at layer v through parameters; 1 for a bias."""
+def _products(left: Factors, right: Factors, v: int, rows: slice) -> FloatArray:
+    """Inner products of what arrives at layer v through parameters; 1 for a bias."""
     architecture = left.architecture
+    total = np.full(
+        (len(left.outputs[rows]), len(right.outputs)), float(architecture.layers[v].bias)
+    )
     for e in architecture.incoming[v]:
         if (connection := architecture.connections[e]).trainable:
             u = connection.source
-            out[:, columns] += left.activations[u][rows] @ right.activations[u][columns].T
-    if architecture.layers[v].bias:
-        out[:, columns] += 1.0
+            total += left.activations[u][rows] @ right.activations[u].T
+    return total
 
 
 def _fill(
-    B: FloatArray, D: FloatArray, scale: FloatArray, edges: IntArray, first: int, K: FloatArray
+    B: FloatArray, D: FloatArray, scale: FloatArray, edges: IntArray, first: IntArray, K: FloatArray
 ) -> None:
-    def work(start: int, stop: int) -> None:
-        kernels.fill_gram(B, D, scale, edges, start, stop, first, K)
+    inputs = scale.shape[1]
+    # Long rows and short ones in turn, so that threads get equal shares.
+    order = np.arange(inputs)
+    order[1::2] = order[1::2][::-1]
 
-    share_rows(work, scale.shape[1], K.size * B.shape[1])
+    def work(start: int, stop: int) -> None:
+        kernels.fill_gram(B, D, scale, edges, order[start:stop], first, K)
+
+    share_rows(work, inputs, K.size * B.shape[1])
 
 
 def self_blocks(factors: Factors) -> FloatArray:

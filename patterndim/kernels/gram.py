@@ -19,13 +19,12 @@ def fill_gram(
     right: FloatArray,
     scale: FloatArray,
     edges: IntArray,
-    start: int,
-    stop: int,
-    first: int,
+    chosen: IntArray,
+    first: IntArray,
     out: FloatArray,
 ) -> None:
     """
-    Overwrite the rows of ``out`` that belong to inputs start..stop, from column ``first`` on.
+    Overwrite the rows of ``out`` that belong to chosen inputs x, from about column first[x] on.
 
     Entry (r, c) is the sum over layers l of scale[l, x, y] * (left[r] . right[:, c]), the inner
     product over edges[l]..edges[l + 1] only, where row r belongs to input x and column c to y;
@@ -38,10 +37,12 @@ def fill_gram(
     places = np.empty(left.shape[1], np.int64)
     factor = np.empty((layers, TILE))
     workspace = np.empty(TILE)
-    for near in range(first, columns, TILE):
+    for near in range(0, columns, TILE):
         far = min(near + TILE, columns)
         total = workspace[: far - near]
-        for x in range(start, stop):
+        for x in chosen:
+            if far <= first[x]:
+                continue
             for layer in range(layers):
                 for j in range(total.size):
                     factor[layer, j] = scale[layer, x, (near + j) // columns_each]
