@@ -57,10 +57,6 @@ class Real:
         out: FloatArray = np.matmul(left, right)
         return out
 
-    def accumulate_sketch(self, out: FloatArray, left: FloatArray, right: FloatArray) -> None:
-        """Add left[j, c, x] * right[j, x] to out[j, c, x] in place."""
-        out += left * right[:, np.newaxis, :]
-
 
 class Support:
     """Arithmetic of "can be nonzero": 1.0 and 0.0, where sums and products never cancel."""
@@ -177,26 +173,6 @@ class Modular:
             residues.subtract_rows(product, start, stop, p, inverse, row, column, target)
 
         share_rows(work, product.shape[0], product.size)
-
-    def accumulate_sketch(self, out: FloatArray, left: FloatArray, right: FloatArray) -> None:
-        """Add left[j, c, x] * right[j, x] to out[j, c, x] in place; abs(right) <= p + 8."""
-        p, inverse = float(self.modulus), self.inverse
-
-        def work(start: int, stop: int) -> None:
-            residues.accumulate_sketch(left, right, start, stop, p, inverse, out)
-
-        share_rows(work, out.shape[0], out.size)
-
-    def compress(
-        self, vectors: FloatArray, places: IntArray, weights: FloatArray, out: FloatArray
-    ) -> None:
-        """Add weights[t, i] * vectors[j, i] to out[j, places[t, i]] in place."""
-        p, inverse = float(self.modulus), self.inverse
-
-        def work(start: int, stop: int) -> None:
-            residues.compress(vectors, places, weights, start, stop, p, inverse, out)
-
-        share_rows(work, len(vectors), vectors.size * len(places))
 
 
 def is_prime(number: int) -> bool:

@@ -9,7 +9,10 @@ from patterndim.architecture import Architecture, Connection
 from patterndim.arithmetic import Support
 from patterndim.factors import Factors, factor
 from patterndim.pattern import ActivationPattern
-from patterndim.typing import BoolArray, FloatArray, IntArray
+from patterndim.typing import AnyArray, BoolArray, FloatArray, IntArray
+
+#: Inputs that are propagated at a time.
+CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ def certain_bound(
     architecture: Architecture,
     X: FloatArray,
     pattern: ActivationPattern,
-    gate: Sequence[FloatArray],
+    gate: Sequence[AnyArray],
     C: FloatArray,
 ) -> Bound:
     """
@@ -54,7 +57,7 @@ def region_bound(
 
 
 def parameter_bound(
-    architecture: Architecture, X: FloatArray, gate: Sequence[FloatArray], outputs: int
+    architecture: Architecture, X: FloatArray, gate: Sequence[AnyArray], outputs: int
 ) -> Bound:
     """
     Live parameters minus independent rescalings.
@@ -87,18 +90,27 @@ class Live:
     biases: tuple[BoolArray | None, ...]
 
 
-def live_parameters(architecture: Architecture, X: FloatArray, gate: Sequence[FloatArray]) -> Live:
+def live_parameters(architecture: Architecture, X: FloatArray, gate: Sequence[AnyArray]) -> Live:
     """Parameters whose column of J is not identically zero for this pattern."""
     ones = np.ones(architecture.parameter_count)
     # Every output is reached alike, so one row is enough.
     any_output = np.ones((1, architecture.widths[-1]))
-    paths = factor(architecture, ones, X, gate, Support(), any_output)
+    weights = [
+        np.zeros((architecture.widths[c.target], architecture.widths[c.source]), dtype=np.bool_)
+        for c in architecture.connections
+    ]
+    biases = [np.zeros(layer.width, dtype=np.bool_) for layer in architecture.layers]
+    for start in range(0, len(X), CHUNK):
+        some = slice(start, start + CHUNK)
+        part = [values[some] for values in gate]
+        paths = factor(architecture, ones, X[some], part, Support(), any_output)
+        for live, connection in zip(weights, architecture.connections, strict=True):
+            live |= _carried(paths, connection)
+        for v, b in enumerate(biases[1:], start=1):
+            b |= paths.sensitivity(v)[0].any(axis=0)
+    has_bias = [layer.bias for layer in architecture.layers]
     return Live(
-        tuple(_carried(paths, connection) for connection in architecture.connections),
-        tuple(
-            paths.sensitivity(v)[0].any(axis=0) if layer.bias else None
-            for v, layer in enumerate(architecture.layers)
-        ),
+        tuple(weights), tuple(b if has else None for b, has in zip(biases, has_bias, strict=True))
     )
 
 

@@ -1,6 +1,8 @@
 """The local dimension of a network: the rank of its parameter Jacobian at a sample."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from patterndim import elimination, spectral
 from patterndim.architecture import Architecture
@@ -42,10 +44,14 @@ class Dimension(Rank):
 
 
 def _check_memory(frozen: FrozenJacobian, method: str, limit: int | None) -> None:
-    modular = method == "modular"
-    need = elimination.need(frozen) if modular else spectral.need(frozen, method)
+    need = spectral.need(frozen, method)
     if limit is not None and need > limit:
         raise MemoryLimitError(f"memory must be at least {need} bytes here, got {limit}")
+
+
+def _check_executor(executor: object) -> None:
+    if executor is not None and not isinstance(executor, Executor):
+        raise KindError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
 
 
 def _dimension(rank: Rank, frozen: FrozenJacobian) -> Dimension:
@@ -64,6 +70,7 @@ def local_dimension(
     primes: int = 2,
     memory: int | str | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Dimension:
     """
     Rank of the parameter Jacobian at a sample.
@@ -95,9 +102,14 @@ def local_dimension(
         Most independent primes (and sketches) to try while a modular rank is not proved; the
         failure probabilities multiply.
     memory : int or str, optional
-        Most bytes of working memory, such as ``"2GB"``.
+        Most bytes of working memory, such as ``"2GB"``, beside the sample and its pattern.  The
+        modular method goes through inputs and columns in smaller steps to keep to it, with the
+        same result; with an executor it holds for this process.
     progress : callable, optional
         Called as ``progress(rank so far, upper bound)`` now and then.
+    executor : concurrent.futures.Executor, optional
+        Where the sketch is computed, in tasks of some columns at some inputs: threads, processes,
+        or a cluster through dask's ``Client.get_executor()``.  The result is the same.
 
     Returns
     -------
@@ -138,18 +150,18 @@ def local_dimension(
     choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
+    _check_executor(executor)
     integer("primes", primes, low=1)
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
     frozen = FrozenJacobian.build(network.architecture, X, pattern, output)
-    _check_memory(frozen, method, limit)
     if method == "modular":
-        rank = elimination.modular(frozen, network.theta, seed, primes, progress)
-    elif method == "sketched":
-        rank = spectral.sketched(frozen, network, seed)
-    else:
-        rank = spectral.numerical(frozen, network)
-    return _dimension(rank, frozen)
+        exact = partial(elimination.modular, limit=limit, executor=executor)
+        return _dimension(exact(frozen, network.theta, seed, primes, progress), frozen)
+    _check_memory(frozen, method, limit)
+    if method == "sketched":
+        return _dimension(spectral.sketched(frozen, network, seed), frozen)
+    return _dimension(spectral.numerical(frozen, network), frozen)
 
 
 def generic_dimension(
@@ -162,6 +174,7 @@ def generic_dimension(
     primes: int = 2,
     memory: int | str | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Dimension:
     """
     Rank of the parameter Jacobian at almost all parameters with a frozen pattern.
@@ -180,7 +193,7 @@ def generic_dimension(
     pattern : ActivationPattern, optional
         Masks of shapes (N, n_l), whether or not some network has them at this sample.  By
         default the pattern of the network.
-    output, rng, primes, memory, progress
+    output, rng, primes, memory, progress, executor
         As in `local_dimension`.
 
     Returns
@@ -215,6 +228,7 @@ def generic_dimension(
     choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
+    _check_executor(executor)
     integer("primes", primes, low=1)
     if isinstance(network, Network):
         X, architecture = check_inputs(network, inputs), network.architecture
@@ -228,5 +242,5 @@ def generic_dimension(
         raise KindError(f"pattern must be an ActivationPattern, got {type(pattern).__name__}")
     pattern.check(architecture, len(X))
     frozen = FrozenJacobian.build(architecture, X, pattern, output)
-    _check_memory(frozen, "modular", limit)
-    return _dimension(elimination.modular(frozen, None, seed, primes, progress), frozen)
+    exact = partial(elimination.modular, limit=limit, executor=executor)
+    return _dimension(exact(frozen, None, seed, primes, progress), frozen)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from patterndim.architecture import Architecture
 from patterndim.bounds import Bound, certain_bound
 from patterndim.factors import gates, output_map
@@ -19,8 +21,6 @@ class FrozenJacobian:
     ----------
     X : array of float64, shape (N, n_0)
         The sample.
-    gate : tuple of array of float64, shapes (N, n_l)
-        What the hidden neurons multiply by.
     C : array of float64, shape (outputs, n_L)
         The identity, or differences with the last output for a softmax.
     upper : Bound
@@ -30,7 +30,6 @@ class FrozenJacobian:
     architecture: Architecture
     X: FloatArray
     pattern: ActivationPattern
-    gate: tuple[FloatArray, ...]
     C: FloatArray
     upper: Bound
 
@@ -39,12 +38,22 @@ class FrozenJacobian:
         cls, architecture: Architecture, X: FloatArray, pattern: ActivationPattern, output: str
     ) -> Self:
         """Freeze the pattern; ``output`` is "affine" or "softmax"."""
-        gate = gates(architecture, pattern.masks)
         C = output_map(architecture.widths[-1], output)
-        upper = certain_bound(architecture, X, pattern, gate, C)
-        return cls(architecture, X, pattern, gate, C, upper)
+        # Bounds only ask which gates are zero: masks say so where no slope lets through.
+        open_gates = tuple(
+            np.broadcast_to(True, mask.shape) if architecture.layers[layer].slope else mask
+            for layer, mask in zip(architecture.hidden_layers, pattern.masks, strict=True)
+        )
+        return cls(
+            architecture, X, pattern, C, certain_bound(architecture, X, pattern, open_gates, C)
+        )
 
     @property
     def rows(self) -> int:
         """Number of rows of C J."""
         return len(self.X) * len(self.C)
+
+    @property
+    def gate(self) -> tuple[FloatArray, ...]:
+        """What the hidden neurons multiply by, shapes (N, n_l)."""
+        return gates(self.architecture, self.pattern.masks)

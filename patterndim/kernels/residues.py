@@ -78,54 +78,6 @@ def subtract_rows(
 
 
 @kernel
-def accumulate_sketch(
-    left: FloatArray,
-    right: FloatArray,
-    start: int,
-    stop: int,
-    modulus: float,
-    inverse: float,
-    out: FloatArray,
-) -> None:
-    """
-    Add left[j, c, x] * right[j, x] to out[j, c, x] for j in start..stop, almost reduced.
-
-    With abs(right) <= p + 8 every value is below (p/2 + 8) * (p + 8) + p/2 + 8 < 2**48.
-    """
-    _, outputs, inputs = out.shape
-    for j in range(start, stop):
-        for c in range(outputs):
-            for x in range(inputs):
-                value = out[j, c, x] + left[j, c, x] * right[j, x]
-                out[j, c, x] = _reduce(value, modulus, inverse)
-
-
-@kernel
-def compress(
-    vectors: FloatArray,
-    places: IntArray,
-    weights: FloatArray,
-    start: int,
-    stop: int,
-    modulus: float,
-    inverse: float,
-    out: FloatArray,
-) -> None:
-    """
-    Add weights[t, i] * vectors[j, i] to out[j, places[t, i]] for j in start..stop.
-
-    One product of residues and one residue: below (p/2 + 8)**2 + p/2 + 8 < 2**47.
-    """
-    copies, length = places.shape
-    for j in range(start, stop):
-        for t in range(copies):
-            for i in range(length):
-                place = places[t, i]
-                value = out[j, place] + weights[t, i] * vectors[j, i]
-                out[j, place] = _reduce(value, modulus, inverse)
-
-
-@kernel
 def _inverse(value: int, modulus: int) -> int:
     """Inverse modulo a prime, at most p/2 in absolute value, by the Euclidean algorithm."""
     previous, current = modulus, value % modulus
