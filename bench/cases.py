@@ -60,7 +60,8 @@ class Case:
 
     Peers that count singular values above a tolerance only take part where the cut is clear: the
     next singular value is smaller by a factor above 1e9 or, at full rank, the smallest one is
-    above the tolerance by a factor above 1e6.
+    above the tolerance by a factor above 1e6.  A case that takes long only runs at full size when
+    it is ``named``.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Case:
     peers: tuple[str, ...]
     sizes: tuple[Size, ...]
     smoke: tuple[Size, ...]
+    named: bool = False
 
 
 def mnist(widths: tuple[int, ...], count: int) -> Sample:
@@ -76,6 +78,23 @@ def mnist(widths: tuple[int, ...], count: int) -> Sample:
     with np.load(Path(__file__).parent / "data" / "mnist10k.npz") as archive:
         X = archive["X"][:count] / 255.0
     return Sample(Network.random(widths, init="torch", rng=0), X)
+
+
+def deficient(widths: tuple[int, ...], count: int) -> Sample:
+    """
+    The same with the first hidden layer half copies of one neuron, half dead.
+
+    The rank is about the number of inputs on which the one neuron is active, and much less than
+    any certain bound.
+    """
+    source = mnist if widths[0] == 784 else digits
+    problem = source(widths, count)
+    network = Network.random(widths, init="torch", rng=1)
+    W, b = [w.copy() for w in network.weights], [np.array(v) for v in network.biases]
+    half = widths[1] // 2
+    W[0][:half], b[0][:half], W[1][:, :half] = W[0][3], b[0][3], W[1][:, :1]
+    b[0][half:] = -100.0
+    return Sample(Network.from_layers(W, b), problem.X)
 
 
 def digits(widths: tuple[int, ...], count: int) -> Sample:
@@ -104,6 +123,11 @@ def _digits_size(widths: tuple[int, ...], count: int, **peers: tuple[str, ...]) 
     return Size(f"{_dashes(widths)}, {count} digits", partial(source, widths, count), **peers)
 
 
+def _deficient_size(widths: tuple[int, ...], count: int, **peers: tuple[str, ...]) -> Size:
+    label = f"{_dashes(widths)} with copied and dead neurons, {count} digits"
+    return Size(label, partial(deficient, widths, count), **peers)
+
+
 def _gaussian_size(widths: tuple[int, ...], count: int) -> Size:
     return Size(f"{_dashes(widths)}, {count} Gaussian inputs", partial(gaussian, widths, count))
 
@@ -130,6 +154,32 @@ CASES: dict[str, Case] = {
             peers=("numpy", "jax", "torch"),
             sizes=(_digits_size(DEEP, 600, once=("numpy", "jax", "torch"), slow=("jax", "torch")),),
             smoke=(_digits_size(SMALL, 20),),
+        ),
+        Case(
+            "deficient600",
+            "local dimension of a 784-30-30-30-10 of low rank at 600 MNIST digits",
+            task="local dimension",
+            peers=("numpy",),
+            sizes=(_deficient_size(DEEP, 600, once=("numpy",)),),
+            smoke=(_deficient_size(SMALL, 20),),
+        ),
+        Case(
+            "digits2000",
+            "local dimension of 784-30-30-30-10 at 2,000 MNIST digits, in minutes",
+            task="local dimension",
+            peers=(),
+            sizes=(_digits_size(DEEP, 2000),),
+            smoke=(_digits_size(SMALL, 40),),
+            named=True,
+        ),
+        Case(
+            "digits10000",
+            "local dimension of 784-30-30-30-10 at 10,000 MNIST digits, in many minutes",
+            task="local dimension",
+            peers=(),
+            sizes=(_digits_size(DEEP, 10000),),
+            smoke=(_digits_size(SMALL, 60),),
+            named=True,
         ),
         Case(
             "gaussian300",

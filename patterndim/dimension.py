@@ -67,7 +67,7 @@ def local_dimension(
     method: str = "modular",
     output: str = "affine",
     rng: Seed = 0,
-    primes: int = 2,
+    primes: int | None = None,
     memory: int | str | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
@@ -98,9 +98,10 @@ def local_dimension(
     rng : int or numpy.random.Generator
         Source of the random prime and sketch.  The same seed gives the same result for any
         number of threads.
-    primes : int
+    primes : int, optional
         Most independent primes (and sketches) to try while a modular rank is not proved; the
-        failure probabilities multiply.
+        failure probabilities multiply.  By default 2, or 1 where the rank is so large that one
+        leaves a bound on the failure probability above 1/2, which a second would hardly lower.
     memory : int or str, optional
         Most bytes of working memory, such as ``"2GB"``, beside the sample and its pattern.  The
         modular method goes through inputs and columns in smaller steps to keep to it, with the
@@ -151,7 +152,8 @@ def local_dimension(
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
     _check_executor(executor)
-    integer("primes", primes, low=1)
+    if primes is not None:
+        integer("primes", primes, low=1)
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
     frozen = FrozenJacobian.build(network.architecture, X, pattern, output)
@@ -171,7 +173,7 @@ def generic_dimension(
     *,
     output: str = "affine",
     rng: Seed = 0,
-    primes: int = 2,
+    primes: int | None = None,
     memory: int | str | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
@@ -229,7 +231,8 @@ def generic_dimension(
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
     _check_executor(executor)
-    integer("primes", primes, low=1)
+    if primes is not None:
+        integer("primes", primes, low=1)
     if isinstance(network, Network):
         X, architecture = check_inputs(network, inputs), network.architecture
         pattern = activation_pattern(network, X) if pattern is None else pattern

@@ -15,9 +15,13 @@ from patterndim.stream import Source, gather
 from patterndim.typing import FloatArray
 
 #: Columns of the first sketch; each later one is half as wide as all before, up to LARGEST.
-FIRST, LARGEST = 256, 2048
+FIRST, LARGEST = 256, 1024
 #: Rank that the first stage is meant for, and the factor to that of the next one.
 TARGET, GROWTH = 1024, 4
+#: Compression pays where columns are longer than the compressed ones by this factor.
+TALL = 1.1
+#: Primes by default, unless one leaves a chance of failure above DOUBT.
+PRIMES, DOUBT = 2, 0.5
 
 Progress = Callable[[int, int], None]
 
@@ -26,16 +30,20 @@ def modular(
     frozen: FrozenJacobian,
     theta: FloatArray | None,
     seed: int,
-    primes: int,
+    primes: int | None,
     progress: Progress | None = None,
     *,
     limit: int | None = None,
     executor: Executor | None = None,
 ) -> Rank:
-    """Rank at given parameters, or (None) at random residues, modulo up to so many primes."""
+    """
+    Rank at given parameters, or (None) at random residues, modulo up to so many primes.
+
+    By default (None) two, or one if that leaves so much doubt that another would not help.
+    """
     rng = np.random.default_rng(seed)
     value, modulus, columns, upper = -1, 0, 0, frozen.upper.value
-    for number in range(primes):
+    for number in range(primes or PRIMES):
         arithmetic = Modular(random_prime(rng))
         source = Source.build(frozen, theta, arithmetic, (seed, number))
         search = _Search(frozen, source, limit, executor, progress)
@@ -45,8 +53,10 @@ def modular(
             value, modulus = found, arithmetic.modulus
         if value == upper:
             return Rank(value, "proved", value, upper, 0.0, modulus, seed)
-    chance = failure(frozen, theta, value, columns, SPARE) ** primes
-    return Rank(value, "probable", value, upper, chance, modulus, seed)
+        chance = failure(frozen, theta, value, columns, SPARE)
+        if primes is None and chance > DOUBT:
+            break
+    return Rank(value, "probable", value, upper, chance ** (number + 1), modulus, seed)
 
 
 class _Search:
@@ -114,10 +124,10 @@ def stages(rows: int, upper: int, guess: int = -1) -> Iterator[Stage]:
         # The last stage costs at most a few times as much as one that is half as large.
         target = upper if 2 * target > upper and guess < 0 else min(target, upper)
         width = slack * (target + target // 32 + 2 * SPARE)
-        if rows <= 1.25 * width:
+        if rows <= TALL * width:
             yield Stage(upper, 0)
             return
         yield Stage(target, width)
         if target == upper:
             slack *= 2
-        target, guess = min(GROWTH * target, upper), -1
+        target, guess = min(max(GROWTH * target, TARGET), upper), -1

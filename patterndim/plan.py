@@ -4,15 +4,14 @@ from dataclasses import dataclass
 
 from patterndim.errors import MemoryLimitError
 from patterndim.frozen import FrozenJacobian
+from patterndim.kernels import thread_count
 from patterndim.pattern import CHUNK as PATTERN_CHUNK
-from patterndim.sketch import COLUMN_BLOCK, Compression
+from patterndim.sketch import COLUMN_BLOCK, TILE_ROWS, TILE_WIDTHS, Compression
 
 #: Random columns, and random rows, that must add nothing before a sketch counts as large enough.
 SPARE = 8
-#: Columns of one structured product.
-COLUMNS = 256
 #: Inputs that are propagated, and columns that are sketched, at a time; from the most downwards.
-SHAPES = ((1024, 2048), (512, 1024), (256, 512), (64, 256), (32, 128), (16, 64), (4, 64), (1, 64))
+SHAPES = ((1024, 1024), (512, 512), (256, 256), (128, 128), (64, 64), (32, 64), (8, 64), (1, 64))
 #: Most tasks, and most columns of a task, that are on their way to an executor.
 WINDOW, TASK = 32, 512
 BYTES = 8
@@ -50,57 +49,52 @@ class Plan:
 
 def make_plan(frozen: FrozenJacobian, stage: Stage, limit: int | None, executor: bool) -> Plan:
     """
-    Plan for a stage within so many bytes of memory.
+    Largest steps for a stage within so many bytes of memory.
 
     Raises
     ------
     MemoryLimitError
         If even the smallest steps need more.
     """
+    windows = [WINDOW >> shift for shift in range(WINDOW.bit_length())] if executor else [0]
+    needs = []
     for chunk, block in SHAPES:
-        window = WINDOW if executor else 0
-        while (
-            window > 1
-            and limit is not None
-            and need(frozen, stage, Plan(chunk, block, window)) > limit
-        ):
-            window //= 2
-        plan = Plan(chunk, block, window)
-        if limit is None or need(frozen, stage, plan) <= limit:
-            return plan
-    least = need(frozen, stage, plan)
-    raise MemoryLimitError(f"memory must be at least {least} bytes here, got {limit}")
+        for window in windows:
+            plan = Plan(chunk, block, window)
+            needs.append(need(frozen, stage, plan))
+            if limit is None or needs[-1] <= limit:
+                return plan
+    raise MemoryLimitError(f"memory must be at least {min(needs)} bytes here, got {limit}")
 
 
 def need(frozen: FrozenJacobian, stage: Stage, plan: Plan) -> int:
-    """Bytes that a stage takes: the echelon form, a block of columns, a chunk of factors."""
+    """Bytes that a stage takes at most."""
     length = stage.length(frozen)
     block = min(plan.block, stage.target + SPARE)
     echelon = (stage.target + SPARE) * length
-    # The columns, their permutation, the buffers of products.
+    # A block of columns, its permutation, and the buffers of products.
     columns = 3 * block * length
-    tasks = (
-        max(plan.window, 1) * _task(frozen, stage, plan) + plan.window * min(block, TASK) * length
-    )
-    return BYTES * (_before(frozen) + echelon + columns + tasks)
+    tasks = max(plan.window, 1) * _task(frozen, stage, plan)
+    results = plan.window * min(block, TASK) * length
+    return BYTES * (_before(frozen) + echelon + columns + tasks + results)
 
 
 def _task(frozen: FrozenJacobian, stage: Stage, plan: Plan) -> int:
-    """Numbers that the sketch of one block at one chunk takes."""
+    """Numbers that the sketch of one block of columns at one chunk of inputs takes."""
     architecture, outputs = frozen.architecture, len(frozen.C)
+    widths, connections = architecture.widths, architecture.connections
     inputs = min(plan.chunk, len(frozen.X))
-    widths = [
-        architecture.widths[c.source] + architecture.widths[c.target] + 1
-        for c in architecture.connections
-    ]
-    columns = min(plan.block, COLUMNS)
-    directions = 2 * (plan.block + 2 * COLUMN_BLOCK) * (sum(widths) + sum(architecture.widths))
-    factors = 3 * inputs * (outputs + 1) * sum(architecture.widths[1:])
-    factors += 3 * inputs * architecture.widths[0]
-    biases = len(architecture.layers)
-    products = columns * inputs * (outputs + 1) * (len(widths) + biases + 2)
-    rows = (2 * Compression.COPIES + SPARE) * (2 * stage.width + 3 * inputs * outputs)
-    return directions + factors + products + (rows if stage.width else 0)
+    # Tiles are padded.
+    rows = inputs * outputs + TILE_WIDTHS[0]
+    # Factors and their tiles, each with a copy on the way.
+    factors = 4 * (rows + inputs) * sum(widths[1:]) + 4 * (inputs + TILE_WIDTHS[0]) * widths[0]
+    # u, v and v_0 in blocks, and joined.
+    numbers = sum(widths[c.source] + widths[c.target] + 1 for c in connections) + sum(widths)
+    directions = 2 * (min(plan.block, stage.target + SPARE) + 2 * COLUMN_BLOCK) * numbers
+    # Products of one tile of columns, in every thread.
+    products = TILE_ROWS * (rows + inputs) * (len(connections) + len(widths) + 2) * thread_count()
+    compression = 3 * (2 * Compression.COPIES + SPARE) * (2 * stage.width + rows)
+    return factors + directions + products + (compression if stage.width else 0)
 
 
 def _before(frozen: FrozenJacobian) -> int:
