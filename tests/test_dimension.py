@@ -350,7 +350,7 @@ import hashlib, sys
 import numpy as np
 import patterndim as pdm
 digest = hashlib.sha256()
-for widths, count in (((40, 30, 30, 10), 120), ((64, 16, 16, 3), 400)):
+for widths, count in (((40, 30, 30, 10), 120), ((64, 16, 16, 3), 400), ((9, 8, 8, 2), 3000)):
     network = pdm.Network.random(widths, rng=2, bias_std=0.1)
     X = np.random.default_rng(0).standard_normal((count, widths[0]))
     pattern = pdm.activation_pattern(network, X)

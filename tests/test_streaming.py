@@ -124,6 +124,7 @@ def test_a_compression_that_loses_rank_is_noticed_and_widened(monkeypatch):
     assert used == [5, 20, 60]
 
 
+@pytest.mark.compiled
 def test_an_impossible_budget_is_refused_with_both_figures(monkeypatch):
     network = pdm.Network.random((30, 8, 8, 2), rng=0)
     X = sample(network, 0, 600, integers=False)
@@ -153,6 +154,7 @@ def dimensions(executor=None):
     )
 
 
+@pytest.mark.compiled
 def test_threads_give_the_same_result(monkeypatch, small_steps):
     expected = dimensions()
     with ThreadPoolExecutor(3) as executor:
