@@ -87,9 +87,9 @@ def _task(frozen: FrozenJacobian, stage: Stage, plan: Plan) -> int:
     # Tiles are padded.
     rows = inputs * outputs + TILE_WIDTHS[0]
     # Factors and their tiles, each with a copy on the way.
-    factors = 4 * (rows + inputs) * sum(widths[1:]) + 4 * (inputs + TILE_WIDTHS[0]) * widths[0]
+    factors = 4 * (rows + inputs) * sum(widths[1:]) + (4 * inputs + 2 * TILE_WIDTHS[0]) * widths[0]
     # u, v and v_0 in blocks, and joined.
-    numbers = sum(widths[c.source] + widths[c.target] + 1 for c in connections) + sum(widths)
+    numbers = sum(widths[c.source] + widths[c.target] + 1 for c in connections) + sum(widths[1:])
     directions = 2 * (min(plan.block, stage.target + SPARE) + 2 * COLUMN_BLOCK) * numbers
     # Products of one tile of columns, in every thread.
     products = TILE_ROWS * (rows + inputs) * (len(connections) + len(widths) + 2) * thread_count()
