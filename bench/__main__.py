@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     choice = Choice(options.peer, slow=options.slow or bool(options.cases))
     results = []
-    for name in options.cases or CASES:
+    for name in options.cases or [n for n, c in CASES.items() if options.smoke or not c.named]:
         case = CASES[name]
         for index, size in enumerate(case.smoke if options.smoke else case.sizes):
             _say(f"{name}: {size.label}")

@@ -69,7 +69,8 @@ class Case:
 
     Peers that count singular values above a tolerance only take part where the cut is clear: the
     next singular value is smaller by a factor above 1e9 or, at full rank, the smallest one is
-    above the tolerance by a factor above 1e6.
+    above the tolerance by a factor above 1e6.  A case that takes long only runs at full size when
+    it is ``named``.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Case:
     peers: tuple[str, ...]
     sizes: tuple[Size, ...]
     smoke: tuple[Size, ...]
+    named: bool = False
 
 
 def mnist(widths: tuple[int, ...], count: int) -> Sample:
@@ -87,27 +89,26 @@ def mnist(widths: tuple[int, ...], count: int) -> Sample:
     return Sample(Network.random(widths, init="torch", rng=0), X)
 
 
+def deficient(widths: tuple[int, ...], count: int) -> Sample:
+    """
+    The same with the first hidden layer half copies of one neuron, half dead.
+
+    The rank is about the number of inputs on which the one neuron is active, and much less than
+    any certain bound.
+    """
+    source = mnist if widths[0] == 784 else digits
+    problem = source(widths, count)
+    network = Network.random(widths, init="torch", rng=1)
+    W, b = [w.copy() for w in network.weights], [np.array(v) for v in network.biases]
+    half = widths[1] // 2
+    W[0][:half], b[0][:half], W[1][:, :half] = W[0][3], b[0][3], W[1][:, :1]
+    b[0][half:] = -100.0
+    return Sample(Network.from_layers(W, b), problem.X)
+
+
 def digits(widths: tuple[int, ...], count: int) -> Sample:
     """The first digits of the small set that comes with the package, 64 pixels from 0 to 1."""
     return Sample(Network.random(widths, init="torch", rng=0), data.digits()[0][:count])
-
-
-def deficient(widths: tuple[int, ...], count: int, alive: int) -> Sample:
-    """
-    The same digits, and in each hidden layer so many neurons that are not dead for certain.
-
-    Half of these repeat the others, and the dead ones have no positive weight and no bias.
-    """
-    sample = mnist(widths, count)
-    weights, biases = (
-        [np.array(values) for values in given]
-        for given in (sample.network.weights, sample.network.biases)
-    )
-    for W, b in list(zip(weights, biases, strict=True))[:-1]:
-        half = alive // 2
-        W[half : 2 * half], b[half : 2 * half] = W[:half], b[:half]
-        W[alive:], b[alive:] = -np.abs(W[alive:]), -1.0
-    return Sample(Network.from_layers(weights, biases), sample.X)
 
 
 def gaussian(widths: tuple[int, ...], count: int) -> Sample:
@@ -137,6 +138,11 @@ def many(widths: tuple[int, ...], networks: int, inputs: int) -> Many:
 def _digits_size(widths: tuple[int, ...], count: int, **peers: tuple[str, ...]) -> Size:
     source = mnist if widths[0] == 784 else digits
     return Size(f"{_dashes(widths)}, {count} digits", partial(source, widths, count), **peers)
+
+
+def _deficient_size(widths: tuple[int, ...], count: int, **peers: tuple[str, ...]) -> Size:
+    label = f"{_dashes(widths)} with copied and dead neurons, {count} digits"
+    return Size(label, partial(deficient, widths, count), **peers)
 
 
 def _gaussian_size(widths: tuple[int, ...], count: int) -> Size:
@@ -175,31 +181,38 @@ CASES: dict[str, Case] = {
             smoke=(_digits_size(SMALL, 20),),
         ),
         Case(
-            "deficient600",
-            "local dimension of 784-30-30-30-10 with dead and repeated neurons at 600 MNIST digits",
-            task="local dimension",
-            peers=("numpy",),
-            sizes=(
-                Size(
-                    "784-30-30-30-10, 9 live neurons in each layer, 600 digits",
-                    partial(deficient, DEEP, 600, 9),
-                    once=("numpy",),
-                ),
-            ),
-            smoke=(
-                Size(
-                    "784-8-8-10, 6 live neurons in each layer, 10 digits",
-                    partial(deficient, (784, 8, 8, 10), 10, 6),
-                ),
-            ),
-        ),
-        Case(
             "sketched",
             "numerical dimension of 784-30-30-30-10 at 600 MNIST digits by a random sketch",
             task="numerical dimension",
             peers=("operator", "numpy"),
             sizes=(_digits_size(DEEP, 600, once=("numpy",)),),
             smoke=(_digits_size(SMALL, 20),),
+        ),
+        Case(
+            "deficient600",
+            "local dimension of a 784-30-30-30-10 of low rank at 600 MNIST digits",
+            task="local dimension",
+            peers=("numpy",),
+            sizes=(_deficient_size(DEEP, 600, once=("numpy",)),),
+            smoke=(_deficient_size(SMALL, 20),),
+        ),
+        Case(
+            "digits2000",
+            "local dimension of 784-30-30-30-10 at 2,000 MNIST digits, in minutes",
+            task="local dimension",
+            peers=(),
+            sizes=(_digits_size(DEEP, 2000),),
+            smoke=(_digits_size(SMALL, 40),),
+            named=True,
+        ),
+        Case(
+            "digits10000",
+            "local dimension of 784-30-30-30-10 at 10,000 MNIST digits, in many minutes",
+            task="local dimension",
+            peers=(),
+            sizes=(_digits_size(DEEP, 10000),),
+            smoke=(_digits_size(SMALL, 60),),
+            named=True,
         ),
         Case(
             "gaussian300",

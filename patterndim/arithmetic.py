@@ -13,7 +13,7 @@ import numpy as np
 from patterndim.errors import ArgumentError, KindError
 from patterndim.kernels import propagation, residues
 from patterndim.parallel import share_rows
-from patterndim.typing import AnyArray, FloatArray, IntArray
+from patterndim.typing import AnyArray, FloatArray
 
 #: Largest modulus, exclusive: two residues multiply to less than 2**46.
 MODULUS_LIMIT = 2**24
@@ -65,10 +65,6 @@ class Real:
         """Matrix product by BLAS, whose rounding may depend on the number of threads."""
         out: FloatArray = np.matmul(left, right)
         return out
-
-    def accumulate_sketch(self, out: FloatArray, left: FloatArray, right: FloatArray) -> None:
-        """Add left[j, c, x] * right[j, x] to out[j, c, x] in place."""
-        out += left * right[:, np.newaxis, :]
 
 
 class Support:
@@ -210,26 +206,6 @@ class Modular:
             residues.subtract_rows(product, start, stop, p, inverse, row, column, target)
 
         share_rows(work, product.shape[0], product.size)
-
-    def accumulate_sketch(self, out: FloatArray, left: FloatArray, right: FloatArray) -> None:
-        """Add left[j, c, x] * right[j, x] to out[j, c, x] in place; abs(right) <= p + 8."""
-        p, inverse = float(self.modulus), self.inverse
-
-        def work(start: int, stop: int) -> None:
-            residues.accumulate_sketch(left, right, start, stop, p, inverse, out)
-
-        share_rows(work, out.shape[0], out.size)
-
-    def compress(
-        self, vectors: FloatArray, places: IntArray, weights: FloatArray, out: FloatArray
-    ) -> None:
-        """Add weights[t, i] * vectors[j, i] to out[j, places[t, i]] in place."""
-        p, inverse = float(self.modulus), self.inverse
-
-        def work(start: int, stop: int) -> None:
-            residues.compress(vectors, places, weights, start, stop, p, inverse, out)
-
-        share_rows(work, len(vectors), vectors.size * len(places))
 
 
 def is_prime(number: int) -> bool:

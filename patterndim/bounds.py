@@ -12,6 +12,9 @@ from patterndim.factors import Factors, factor
 from patterndim.pattern import ActivationPattern
 from patterndim.typing import AnyArray, BoolArray, FloatArray, IntArray
 
+#: Inputs that are propagated at a time.
+CHUNK = 1024
+
 
 @dataclass(frozen=True)
 class Bound(SupportsInt):
@@ -29,7 +32,7 @@ def certain_bound(
     architecture: Architecture,
     X: FloatArray,
     pattern: ActivationPattern,
-    gate: Sequence[FloatArray],
+    gate: Sequence[AnyArray],
     C: FloatArray,
 ) -> Bound:
     """
@@ -54,21 +57,49 @@ def region_bound(
     architecture: Architecture, X: FloatArray, pattern: ActivationPattern, outputs: int
 ) -> Bound:
     """
+    Outputs times the sum over perceived regions of min(samples there, n_0 + 1).
+
+    Within one activation pattern the row of J for one output is an affine function of the input.
+    """
+    sizes = np.bincount(pattern.regions()) if pattern.masks else np.array([len(X)])
+    span = architecture.widths[0] + 1
+    return Bound(outputs * int(np.minimum(sizes, span).sum()), "regions")
+
+
+def input_bound(X: FloatArray, pattern: ActivationPattern, outputs: int) -> Bound:
+    """
     Outputs times the sum over perceived regions of a bound on the rank of their inputs.
 
-    Within one activation pattern the row of J for one output is an affine function of the input,
-    so a region adds at most the rank of its inputs with a 1 appended: at most the number of
-    distinct inputs, and one more than the number of coordinates that vary among them.
+    With a 1 appended these have at most the rank that there are distinct ones, and one more than
+    coordinates that vary among them.  Finer than `region_bound`, where regions hold few inputs.
     """
     regions = pattern.regions() if pattern.masks else np.zeros(len(X), dtype=np.int64)
     order = np.argsort(regions, kind="stable")
-    starts = np.flatnonzero(np.diff(regions[order], prepend=-1))
-    low, high = (f.reduceat(X[order], starts, axis=0) for f in (np.minimum, np.maximum))
+    sizes = np.bincount(regions)
+    ends = np.cumsum(sizes)
+    total, first = 0, 0
+    while first < len(sizes):
+        # As many whole regions as fit in a chunk, or one larger one, which counts as it is.
+        start = ends[first] - sizes[first]
+        last = max(int(np.searchsorted(ends, start + CHUNK, side="right")), first + 1)
+        if sizes[first] > CHUNK:
+            total += min(int(sizes[first]), X.shape[1] + 1)
+        else:
+            some = order[start : ends[last - 1]]
+            total += _input_ranks(X[some], regions[some])
+        first = last
+    return Bound(outputs * total, "inputs")
+
+
+def _input_ranks(X: FloatArray, regions: IntArray) -> int:
+    """Sum over regions, whose inputs are consecutive, of a bound on the rank of their inputs."""
+    starts = np.flatnonzero(np.diff(regions, prepend=-1))
+    low, high = (f.reduceat(X, starts, axis=0) for f in (np.minimum, np.maximum))
     varying = (low != high).sum(axis=1)
     # One input may stand in several regions: patterns can be given.
     _, first = np.unique(_rows(np.column_stack([X, regions])), return_index=True)
-    distinct = np.bincount(regions[first], minlength=len(starts))
-    return Bound(outputs * int(np.minimum(distinct, varying + 1).sum()), "regions")
+    distinct = np.bincount(np.searchsorted(starts, first, side="right") - 1)
+    return int(np.minimum(distinct, varying + 1).sum())
 
 
 def _rows(X: FloatArray) -> AnyArray:
@@ -78,7 +109,7 @@ def _rows(X: FloatArray) -> AnyArray:
 
 
 def parameter_bound(
-    architecture: Architecture, X: FloatArray, gate: Sequence[FloatArray], outputs: int
+    architecture: Architecture, X: FloatArray, gate: Sequence[AnyArray], outputs: int
 ) -> Bound:
     """
     Live parameters minus independent rescalings.
@@ -131,7 +162,7 @@ class Live:
 def live_parameters(
     architecture: Architecture,
     X: FloatArray,
-    gate: Sequence[FloatArray],
+    gate: Sequence[AnyArray],
     theta: FloatArray | None = None,
 ) -> Live:
     """
@@ -142,13 +173,22 @@ def live_parameters(
     ones = np.ones(architecture.parameter_count) if theta is None else theta
     # Every output is reached alike, so one row is enough.
     any_output = np.ones((1, architecture.widths[-1]))
-    paths = factor(architecture, ones, X, gate, Support(), any_output)
-    none = np.zeros(architecture.widths[0], dtype=np.bool_)
-    later = range(1, len(architecture.layers))
-    reached = (none, *(paths.sensitivity(v)[0].any(axis=0) for v in later))
+    weights = [
+        np.zeros((architecture.widths[c.target], architecture.widths[c.source]), dtype=np.bool_)
+        for c in architecture.connections
+    ]
+    reached = [np.zeros(layer.width, dtype=np.bool_) for layer in architecture.layers]
+    for start in range(0, len(X), CHUNK):
+        some = slice(start, start + CHUNK)
+        part = [values[some] for values in gate]
+        paths = factor(architecture, ones, X[some], part, Support(), any_output)
+        for live, connection in zip(weights, architecture.connections, strict=True):
+            live |= _carried(paths, connection)
+        for v, neurons in enumerate(reached[1:], start=1):
+            neurons |= paths.sensitivity(v)[0].any(axis=0)
     return Live(
-        tuple(_carried(paths, connection) for connection in architecture.connections),
-        reached,
+        tuple(weights),
+        tuple(reached),
         tuple(
             some if layer.bias else None
             for some, layer in zip(reached, architecture.layers, strict=True)

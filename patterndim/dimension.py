@@ -1,6 +1,8 @@
 """The local dimension of a network: the rank of its parameter Jacobian at a sample."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from patterndim import elimination, spectral
 from patterndim.architecture import Architecture
@@ -32,27 +34,32 @@ class Dimension(Rank):
         Signs that needed exact arithmetic.
     bound : str
         Which bound ``upper`` is: "outputs" (N n_L, or N (n_L - 1) behind a softmax),
-        "parameters" (live parameters minus rescalings) or "regions" (perceived activation
-        regions).
+        "parameters" (live parameters minus rescalings), "regions" or "inputs" (the number, or the
+        rank, of the inputs in each perceived activation region) or "symmetries" (live parameters
+        minus rescalings and what linear and aligned neurons add).
     """
 
     ties: int = 0
     uncertain: int = 0
-    bound: str = ""
 
 
 def _check_memory(frozen: FrozenJacobian, method: str, limit: int | None) -> None:
-    modular = method == "modular"
-    need = elimination.need(frozen) if modular else spectral.need(frozen, method)
+    need = spectral.need(frozen, method)
     if limit is not None and need > limit:
         raise MemoryLimitError(f"memory must be at least {need} bytes here, got {limit}")
+
+
+def _check_executor(executor: object) -> None:
+    if executor is not None and not isinstance(executor, Executor):
+        raise KindError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
 
 
 def as_dimension(rank: Rank, frozen: FrozenJacobian) -> Dimension:
     """Add to a rank what is known about the pattern."""
     pattern = frozen.pattern
     ties, uncertain = len(pattern.ties), len(pattern.uncertain)
-    return Dimension(**vars(rank), ties=ties, uncertain=uncertain, bound=frozen.upper.name)
+    found = {**vars(rank), "bound": rank.bound or frozen.upper.name}
+    return Dimension(**found, ties=ties, uncertain=uncertain)
 
 
 def local_dimension(
@@ -62,9 +69,10 @@ def local_dimension(
     method: str = "modular",
     output: str = "affine",
     rng: Seed = 0,
-    primes: int = 2,
+    primes: int | None = None,
     memory: int | str | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Dimension:
     """
     Rank of the parameter Jacobian at a sample.
@@ -92,13 +100,19 @@ def local_dimension(
     rng : int or numpy.random.Generator
         Source of the random prime and sketch.  The same seed gives the same result for any
         number of threads.
-    primes : int
+    primes : int, optional
         Most independent primes (and sketches) to try while a modular rank is not proved; the
-        failure probabilities multiply.
+        failure probabilities multiply.  By default 2, or 1 where the rank is so large that one
+        leaves a bound on the failure probability above 1/2, which a second would hardly lower.
     memory : int or str, optional
-        Most bytes of working memory, such as ``"2GB"``.
+        Most bytes of working memory, such as ``"2GB"``, beside the sample and its pattern.  The
+        modular method goes through inputs and columns in smaller steps to keep to it, with the
+        same result; with an executor it holds for this process.
     progress : callable, optional
         Called as ``progress(rank so far, upper bound)`` now and then.
+    executor : concurrent.futures.Executor, optional
+        Where the sketch is computed, in tasks of some columns at some inputs: threads, processes,
+        or a cluster through dask's ``Client.get_executor()``.  The result is the same.
 
     Returns
     -------
@@ -139,18 +153,19 @@ def local_dimension(
     choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
-    integer("primes", primes, low=1)
+    _check_executor(executor)
+    if primes is not None:
+        integer("primes", primes, low=1)
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
     frozen = FrozenJacobian.build(network.architecture, X, pattern, output)
-    _check_memory(frozen, method, limit)
     if method == "modular":
-        rank = elimination.modular(frozen, network.theta, seed, primes, progress)
-    elif method == "sketched":
-        rank = spectral.sketched(frozen, network, seed)
-    else:
-        rank = spectral.numerical(frozen, network)
-    return as_dimension(rank, frozen)
+        exact = partial(elimination.modular, limit=limit, executor=executor)
+        return as_dimension(exact(frozen, network.theta, seed, primes, progress), frozen)
+    _check_memory(frozen, method, limit)
+    if method == "sketched":
+        return as_dimension(spectral.sketched(frozen, network, seed), frozen)
+    return as_dimension(spectral.numerical(frozen, network), frozen)
 
 
 def generic_dimension(
@@ -160,9 +175,10 @@ def generic_dimension(
     *,
     output: str = "affine",
     rng: Seed = 0,
-    primes: int = 2,
+    primes: int | None = None,
     memory: int | str | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Dimension:
     """
     Rank of the parameter Jacobian at almost all parameters with a frozen pattern.
@@ -181,7 +197,7 @@ def generic_dimension(
     pattern : ActivationPattern, optional
         Masks of shapes (N, n_l), whether or not some network has them at this sample.  By
         default the pattern of the network.
-    output, rng, primes, memory, progress
+    output, rng, primes, memory, progress, executor
         As in `local_dimension`.
 
     Returns
@@ -216,7 +232,9 @@ def generic_dimension(
     choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
-    integer("primes", primes, low=1)
+    _check_executor(executor)
+    if primes is not None:
+        integer("primes", primes, low=1)
     if isinstance(network, Network):
         X, architecture = check_inputs(network, inputs), network.architecture
         pattern = activation_pattern(network, X) if pattern is None else pattern
@@ -229,5 +247,5 @@ def generic_dimension(
         raise KindError(f"pattern must be an ActivationPattern, got {type(pattern).__name__}")
     pattern.check(architecture, len(X))
     frozen = FrozenJacobian.build(architecture, X, pattern, output)
-    _check_memory(frozen, "modular", limit)
-    return as_dimension(elimination.modular(frozen, None, seed, primes, progress), frozen)
+    exact = partial(elimination.modular, limit=limit, executor=executor)
+    return as_dimension(exact(frozen, None, seed, primes, progress), frozen)

@@ -9,7 +9,7 @@ from patterndim.factors import output_map
 from patterndim.frozen import FrozenJacobian
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
-from patterndim.redundancy import symmetry_bound
+from patterndim.redundancy import finer_bound
 from patterndim.typing import ArrayLike, Seed
 from patterndim.validation import choice
 from patterndim.validation import seed as as_seed
@@ -24,9 +24,9 @@ def dimension_bound(
     Without inputs it holds for every sample: parameters minus independent rescalings, which is
     P minus the number of hidden neurons unless identity connections tie neurons together [1]_.
     With inputs it is the least of "outputs" (N n_L, or N (n_L - 1) behind a softmax),
-    "parameters" (live ones minus rescalings), "regions" (what each perceived activation region
-    can add) and "symmetries" (live parameters minus all symmetries of linear and aligned
-    neurons).
+    "parameters" (live ones minus rescalings), "regions" and "inputs" (what each perceived
+    activation region can add, by the number and by the rank of its inputs) and "symmetries"
+    (live parameters minus all symmetries of linear and aligned neurons).
 
     Parameters
     ----------
@@ -76,7 +76,4 @@ def dimension_bound(
         return parameter_bound(architecture, X, gate, outputs)
     X = check_inputs(network, inputs)
     frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), output)
-    finer = symmetry_bound(frozen, generator)
-    if finer is None or finer.value >= frozen.upper.value:
-        return frozen.upper
-    return finer
+    return finer_bound(frozen, generator, np.inf)

@@ -9,12 +9,13 @@ from patterndim import elimination
 from patterndim.arithmetic import Modular, Real, random_prime
 from patterndim.bounds import live_parameters
 from patterndim.dimension import OUTPUTS, Dimension, as_dimension
-from patterndim.elimination import SPARE, Progress
+from patterndim.elimination import Progress
 from patterndim.frozen import FrozenJacobian
 from patterndim.invisible import complement, orthonormal
 from patterndim.network import Network
 from patterndim.neurons import Mechanism, NeuronState, mechanisms, neuron_states
 from patterndim.pattern import activation_pattern, check_inputs
+from patterndim.plan import SPARE
 from patterndim.rank.echelon import Echelon
 from patterndim.redundancy import SYMMETRIES, Share, blocks, dead_by_layer, shares
 from patterndim.rows import combine_rows
@@ -87,7 +88,7 @@ class Explanation:
             return np.zeros((0, self.network.parameter_count))
         wide, theta = self._wide, self.network.theta
         basis, _, _ = orthonormal(wide, self.network, self.reachable.value)
-        live = live_parameters(wide.architecture, wide.X, wide.gate, theta)
+        live = live_parameters(wide.architecture, wide.X, wide.passing, theta)
         known = (block.vectors for block in blocks(wide, theta, Real(), SYMMETRIES))
         return complement(basis, ~live.parameters(wide.architecture), known, count)
 
@@ -124,7 +125,7 @@ def explain(
     probes: ArrayLike | int | None = None,
     output: str = "affine",
     rng: Seed = 0,
-    primes: int = 2,
+    primes: int | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
     """
@@ -179,7 +180,8 @@ def explain(
     """
     choice("output", output, OUTPUTS)
     seed = as_seed(rng)
-    integer("primes", primes, low=1)
+    if primes is not None:
+        integer("primes", primes, low=1)
     callable_or_none("progress", progress)
     X = check_inputs(network, inputs)
     generator = np.random.default_rng(seed)
@@ -234,7 +236,7 @@ def _always(
     wide: FrozenJacobian, network: Network, theta: FloatArray, arithmetic: Modular, rank: int
 ) -> list[Share]:
     """Shares of what no input shows; what the symmetries leave is hidden."""
-    live = live_parameters(wide.architecture, wide.X, wide.gate, network.theta)
+    live = live_parameters(wide.architecture, wide.X, wide.passing, network.theta)
     found = shares(wide, theta, arithmetic, live.parameters(wide.architecture))
     known = sum(share.count for share in found)
     hidden = network.parameter_count - rank - known
@@ -261,7 +263,7 @@ def _sample(
         return []
     rows = combine_rows(wide, theta, arithmetic, rng, missing + SPARE)
     echelon = Echelon(arithmetic, len(rows))
-    live = live_parameters(frozen.architecture, frozen.X, frozen.gate, network.theta)
+    live = live_parameters(frozen.architecture, frozen.X, frozen.passing, network.theta)
     dead = ~live.parameters(frozen.architecture)
     found = []
     for layer, where in dead_by_layer(frozen, dead):

@@ -8,6 +8,9 @@ from patterndim.dyadic import lowest_bit
 from patterndim.frozen import FrozenJacobian
 from patterndim.typing import FloatArray
 
+#: Inputs that are looked at at a time.
+CHUNK = 1024
+
 
 def failure(
     frozen: FrozenJacobian, theta: FloatArray | None, rank: int, columns: int, spare: int
@@ -56,7 +59,7 @@ def _largest_entry(architecture: Architecture, theta: FloatArray, X: FloatArray)
     the largest column sum.  Slopes and the entries of C are at most 1.
     """
     weights, biases = architecture.weights_of(theta), architecture.biases_of(theta)
-    h = [_log2(np.abs(X).max())] + [-np.inf] * (len(architecture.layers) - 1)
+    h = [_log2(max(X.max(), -X.min()))] + [-np.inf] * (len(architecture.layers) - 1)
     B = [-np.inf] * (len(architecture.layers) - 1) + [0.0]
     for v in range(1, len(architecture.layers)):
         if (b := biases[v]) is not None:
@@ -90,7 +93,7 @@ def _lowest_entry(architecture: Architecture, theta: FloatArray, X: FloatArray) 
     weights = [0 if W is None else lowest_bit(W) for W in architecture.weights_of(theta)]
     biases = [0 if b is None else lowest_bit(b) for b in architecture.biases_of(theta)]
     slopes = [lowest_bit(np.array([layer.slope])) for layer in architecture.layers]
-    h = [lowest_bit(X)] + [0] * (len(slopes) - 1)
+    h = [_lowest_bit_of_rows(X)] + [0] * (len(slopes) - 1)
     B = [0] * len(slopes)
     for v in range(1, len(slopes)):
         into = [
@@ -102,3 +105,9 @@ def _lowest_entry(architecture: Architecture, theta: FloatArray, X: FloatArray) 
         B[u] = min(B[u], B[v] + weight + slopes[u])
     entries = [B[c.target] + h[c.source] for c in architecture.connections if c.trainable]
     return min([*entries, *B])
+
+
+def _lowest_bit_of_rows(X: FloatArray) -> int:
+    """`lowest_bit` in little memory."""
+    parts = (X[i : i + CHUNK] for i in range(0, len(X), CHUNK))
+    return min((lowest_bit(part) for part in parts if part.any()), default=0)

@@ -74,12 +74,12 @@ def _states(
 ) -> dict[tuple[int, int], tuple[str, tuple[int, ...]]]:
     architecture = frozen.architecture
     found: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {}
-    live = live_parameters(architecture, frozen.X, frozen.gate, theta)
-    for layer, gate in zip(architecture.hidden_layers, frozen.gate, strict=True):
+    live = live_parameters(architecture, frozen.X, frozen.passing, theta)
+    for layer, passing in zip(architecture.hidden_layers, frozen.passing, strict=True):
         used = live.reached[layer]
-        for neuron, on in enumerate(np.any(gate != 0.0, axis=0)):
+        for neuron, on in enumerate(np.any(passing, axis=0)):
             found[layer, neuron] = ("unused" if on and not used[neuron] else "dead"), ()
-    for group in neuron_groups(architecture, frozen.gate):
+    for group in neuron_groups(architecture, frozen.pattern.masks):
         members = group.neurons.tolist()
         for neuron in members:
             if live.reached[group.layer][neuron]:

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndim.arithmetic import Modular, Real, random_prime
-from patterndim.bounds import Bound, live_parameters
+from patterndim.bounds import Bound, input_bound, live_parameters
 from patterndim.frozen import FrozenJacobian
 from patterndim.rank.echelon import Echelon
 from patterndim.tangents import Group, Tangents, neuron_groups
 from patterndim.typing import BoolArray, FloatArray
-
-#: A bound that would take more tangent vectors than fill so many bytes is not looked for.
-WORTHWHILE = 2**28
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def blocks(
     """Tangent vectors of the symmetries at ``theta``, floats or residues, by cause and layer."""
     architecture = frozen.architecture
     tangents = Tangents(architecture, theta, arithmetic)
-    groups = neuron_groups(architecture, frozen.gate)
+    groups = neuron_groups(architecture, frozen.pattern.masks)
     if "rescaling" in causes:
         for layer, vectors in tangents.rescalings():
             yield Block("rescaling", layer, (), vectors)
@@ -107,22 +104,27 @@ def dead_by_layer(frozen: FrozenJacobian, dead: BoolArray) -> Iterator[tuple[int
         yield v, where
 
 
-def symmetry_bound(frozen: FrozenJacobian, rng: np.random.Generator) -> Bound | None:
+def finer_bound(frozen: FrozenJacobian, rng: np.random.Generator, effort: float) -> Bound:
+    """Least of the bound that is known and of those that cost more: inputs, symmetries."""
+    bounds = [frozen.upper, input_bound(frozen.X, frozen.pattern, len(frozen.C))]
+    groups = neuron_groups(frozen.architecture, frozen.pattern.masks)
+    vectors = sum(extra_symmetries(group) for group in groups)
+    if vectors and vectors**2 * frozen.architecture.parameter_count <= effort:
+        bounds.append(symmetry_bound(frozen, rng))
+    return min(bounds, key=lambda bound: bound.value)
+
+
+def symmetry_bound(frozen: FrozenJacobian, rng: np.random.Generator) -> Bound:
     """
     Live parameters minus the symmetries that linear and aligned neurons add to rescaling.
 
     The tangent vectors are counted at random residues.  That count is at most the generic one,
     and for every theta J has at most the generic rank, live parameters minus generic symmetries:
-    so the bound holds for certain.  None if no neurons are linear or aligned, or there are so
-    many that the count would cost more than it is worth.
+    so the bound holds for certain.
     """
-    groups = neuron_groups(frozen.architecture, frozen.gate)
-    vectors = sum(extra_symmetries(group) for group in groups)
-    if not vectors or 8 * vectors * frozen.architecture.parameter_count > WORTHWHILE:
-        return None
     arithmetic = Modular(random_prime(rng))
     theta = arithmetic.random(rng, (frozen.architecture.parameter_count,))
-    live = live_parameters(frozen.architecture, frozen.X, frozen.gate)
+    live = live_parameters(frozen.architecture, frozen.X, frozen.passing)
     mask = live.parameters(frozen.architecture)
     lost = sum(share.count for share in shares(frozen, theta, arithmetic, mask))
     return Bound(frozen.architecture.parameter_count - lost, "symmetries")

@@ -11,7 +11,7 @@ from patterndim.network import Network
 from patterndim.rank.numerical import spectral_rank
 from patterndim.rank.result import Rank
 from patterndim.rank.sketched import oversampling, sketch_until_deficient
-from patterndim.sketch import Directions
+from patterndim.sketch import TILE, TILE_ROWS, Directions, FactorTiles
 from patterndim.typing import FloatArray
 
 
@@ -20,11 +20,17 @@ def sketched(frozen: FrozenJacobian, network: Network, seed: int) -> Rank:
     if frozen.upper.value == 0:
         return Rank(0, "proved", 0, 0)
     factors = checked(network, frozen.X, frozen.gate, frozen.C)
-    rng = np.random.default_rng(seed)
+    tiles = FactorTiles.of(factors, TILE)
+    used = 0
 
     def columns(count: int) -> FloatArray:
+        nonlocal used
+        used += count
         with np.errstate(over="ignore", invalid="ignore"):
-            sketch = Directions(frozen.architecture, Real(), rng, count).sketch(factors).T
+            directions = Directions(frozen.architecture, Real(), (seed,), used - count, used)
+            tops = range(0, count, TILE_ROWS)
+            parts = [directions.sketch(tiles, slice(top, top + TILE_ROWS)) for top in tops]
+            sketch = np.concatenate(parts).T
         if not np.isfinite(sketch).all():
             raise NonFiniteError(
                 "inputs must not make the sketch overflow float64, got an overflow"

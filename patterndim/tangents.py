@@ -22,7 +22,7 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.arithmetic import Modular, Real
-from patterndim.typing import FloatArray, IntArray
+from patterndim.typing import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,18 @@ class Group:
     gates: FloatArray
 
 
-def neuron_groups(architecture: Architecture, gate: Sequence[FloatArray]) -> list[Group]:
+def neuron_groups(architecture: Architecture, masks: Sequence[BoolArray]) -> list[Group]:
     """Groups of live-gated neurons, layer by layer; a neuron unlike all others is alone."""
     groups = []
-    for layer, values in zip(architecture.hidden_layers, gate, strict=True):
-        constant = (values == values[0]).all(axis=0)
-        linear = np.flatnonzero(constant & (values[0] != 0.0))
+    for layer, mask in zip(architecture.hidden_layers, masks, strict=True):
+        constant = (mask == mask[0]).all(axis=0)
+        gates = np.where(mask[0], 1.0, architecture.layers[layer].slope)
+        linear = np.flatnonzero(constant & (gates != 0.0))
         if linear.size:
-            groups.append(Group(layer, linear, True, values[0, linear]))
+            groups.append(Group(layer, linear, True, gates[linear]))
         varying = np.flatnonzero(~constant)
         if varying.size:
-            patterns = np.packbits(values[:, varying] == 1.0, axis=0).T
+            patterns = np.ascontiguousarray(np.packbits(mask[:, varying], axis=0).T)
             _, which = np.unique(patterns, axis=0, return_inverse=True)
             for number in range(int(which.max()) + 1):
                 neurons = varying[which.reshape(-1) == number]

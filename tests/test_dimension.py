@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patterndim as pdm
-from patterndim.bounds import independent_rescalings, live_parameters, region_bound
+from patterndim.bounds import independent_rescalings, input_bound, live_parameters, region_bound
 from patterndim.errors import ArgumentError, KindError, MemoryLimitError
 from patterndim.factors import gates
 from patterndim.rank import numerical_rank
@@ -193,13 +193,14 @@ def test_U3_counts_distinct_inputs_and_varying_coordinates_of_each_region():
     network = pdm.Network.random((4, 3, 2), rng=0)
     X = np.array([[1.0, 2, 0, 5], [1, 2, 0, 5], [1, 3, 0, 5], [1, 9, 0, 5]])
     one = pdm.ActivationPattern.from_masks([np.ones((4, 3), dtype=bool)])
-    assert region_bound(network.architecture, X, one, 2).value == 2 * 2
+    assert region_bound(network.architecture, X, one, 2).value == 2 * 4
+    assert input_bound(X, one, 2).value == 2 * 2
     # The same input with two patterns counts in both.
     two = pdm.ActivationPattern.from_masks([np.arange(4)[:, np.newaxis] % 2 == [0, 0, 1]])
-    assert region_bound(network.architecture, X, two, 2).value == 2 * (2 + 2)
+    assert input_bound(X, two, 2).value == 2 * (2 + 2)
     X = np.repeat(X[:1], 4, axis=0)
-    assert region_bound(network.architecture, X, two, 2).value == 2 * (1 + 1)
-    assert region_bound(network.architecture, X, one, 2).value == 2
+    assert input_bound(X, two, 2).value == 2 * (1 + 1)
+    assert input_bound(X, one, 2).value == 2
 
 
 @given(networks(), st.integers(0, 1000))
@@ -379,7 +380,7 @@ import hashlib, sys
 import numpy as np
 import patterndim as pdm
 digest = hashlib.sha256()
-for widths, count in (((40, 30, 30, 10), 120), ((64, 16, 16, 3), 400)):
+for widths, count in (((40, 30, 30, 10), 120), ((64, 16, 16, 3), 400), ((9, 8, 8, 2), 3000)):
     network = pdm.Network.random(widths, rng=2, bias_std=0.1)
     X = np.random.default_rng(0).standard_normal((count, widths[0]))
     pattern = pdm.activation_pattern(network, X)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import patterndim as pdm
 from patterndim.arithmetic import Modular
+from patterndim.bounds import parameter_bound
 from patterndim.cli import main
 from patterndim.errors import ArgumentError, KindError, NonFiniteError, ShapeError
 from patterndim.factors import factor
@@ -215,9 +216,10 @@ def test_the_symmetry_bound_holds_and_is_at_most_the_parameter_bound(network, se
     frozen, *_ = frozen_jacobian(network, X, output)
     bound = symmetry_bound(frozen, np.random.default_rng(seed))
     generic = pdm.generic_dimension(network, X, output=output)
-    if bound is not None:
-        assert generic.value <= bound.value
-        assert bound.name == "symmetries"
+    assert generic.value <= bound.value
+    assert bound.name == "symmetries"
+    parameters = parameter_bound(network.architecture, X, frozen.gate, len(frozen.C))
+    assert bound.value <= parameters.value
 
 
 def test_random_combinations_of_rows_span_the_rows():

@@ -10,7 +10,7 @@ import pytest
 
 import patterndim as pdm
 from patterndim.arithmetic import Modular
-from patterndim.kernels import elimination, propagation, residues, thread_count
+from patterndim.kernels import elimination, propagation, residues, sketch, thread_count
 from patterndim.parallel import share_rows
 
 FILES = sorted(Path(residues.__file__).parent.glob("[!_]*.py"))
@@ -139,28 +139,50 @@ def test_elimination_kernels_agree_bit_for_bit():
     assert not target[1:4].any()
 
 
-def test_jacobian_and_sketch_kernels_agree_bit_for_bit():
-    rng, arithmetic = arrays()
-    p, inverse = 8388593.0, 1.0 / 8388593.0
+def test_jacobian_kernels_agree_bit_for_bit():
+    rng, _ = arrays()
     B, h = rng.standard_normal((2, 4, 3)), rng.standard_normal((4, 5))
     one, two = np.zeros((4, 2, 20)), np.zeros((4, 2, 20))
     propagation.fill_jacobian(B, h, 0, 4, 3, one)
     interpreted(propagation.fill_jacobian)(B, h, 0, 4, 3, two)
     assert np.array_equal(one, two)
     assert one[2, 1, 3 + 1 * 5 + 4] == B[1, 2, 1] * h[2, 4]
-    left, right = arithmetic.random(rng, (3, 2, 4)), 2 * arithmetic.random(rng, (3, 4))
-    one, two = np.ones((3, 2, 4)), np.ones((3, 2, 4))
-    residues.accumulate_sketch(left, right, 0, 3, p, inverse, one)
-    interpreted(residues.accumulate_sketch)(left, right, 0, 3, p, inverse, two)
+
+
+def test_sketch_kernels_agree_bit_for_bit_and_with_integers():
+    rng, arithmetic = arrays()
+    p, inverse = 8388593.0, 1.0 / 8388593.0
+    most = 2**53 - 2**24
+    left, right = (rng.integers(-most, most, (2, 3, n)).astype(float) for n in (12, 6))
+    one, two = np.empty((3, 8)), np.empty((3, 8))
+    sketch.combine(left, right.copy(), p, inverse, 4, one)
+    interpreted(sketch.combine)(left, right.copy(), p, inverse, 4, two)
     assert np.array_equal(one, two)
-    exact = 1 + left.astype(object) * right[:, np.newaxis, :].astype(object)
-    assert not ((exact - one.astype(object)) % 8388593).any()
+    assert np.abs(one).max() <= p / 2 + 8
+    big, small = (a.astype(np.int64).astype(object) for a in (left[:, :, :8], right[:, :, :4]))
+    exact = (big * np.tile(small, 2)).sum(axis=0) - one.astype(np.int64)
+    assert not (exact % 8388593).any()
+    vectors, weights = arithmetic.random(rng, (3, 7)), arithmetic.random(rng, (2, 7))
+    places = rng.integers(0, 5, (2, 7))
+    one, two, exact = np.ones((3, 6)), np.ones((3, 6)), np.ones((3, 6), dtype=np.int64)
+    sketch.compress(vectors, places, weights, p, inverse, one)
+    interpreted(sketch.compress)(vectors, places, weights, p, inverse, two)
+    for t, i in np.ndindex(2, 7):
+        exact[:, places[t, i]] += int(weights[t, i]) * vectors[:, i].astype(np.int64)
+    assert np.array_equal(one, two)
+    assert not ((exact - one.astype(np.int64)) % 8388593).any()
+    one = rng.integers(-most, most, (3, 5)).astype(float)
+    two, exact = one.copy(), one.astype(np.int64)
+    sketch.reduce(one, p, inverse)
+    interpreted(sketch.reduce)(two, p, inverse)
+    assert np.array_equal(one, two)
+    assert not ((one.astype(np.int64) - exact) % 8388593).any()
 
 
 SIGNATURES = """
 import numpy as np
 import patterndim as pdm
-from patterndim.kernels import elimination, propagation, residues
+from patterndim.kernels import elimination, gram, propagation, residues, sketch
 rng = np.random.default_rng(0)
 for network in (pdm.Network.random((5, 8, 7, 3), rng=0), pdm.Network.random((3, 2), rng=0)):
     X = rng.standard_normal((30, network.widths[0]))
@@ -175,7 +197,9 @@ pdm.rank.modular_rank(np.asfortranarray(A[::2, ::2] / 3))
 pdm.rank.modular_rank(np.eye(200)[::-1])
 for given in (A[:20, :30].reshape(2, 30, 10), A.T[:40].reshape(5, 8, 500)[:, :, ::2] / 3):
     pdm.rank.modular_rank(given)
-for module in (elimination, propagation, residues):
+pdm.local_dimension(network, rng.standard_normal((3000, 3)))
+pdm.ntk(network, X)
+for module in (elimination, gram, propagation, residues, sketch):
     for name, kernel in vars(module).items():
         if getattr(kernel, "signatures", None):
             print(name, len(kernel.signatures))
@@ -200,6 +224,8 @@ def test_every_kernel_has_one_signature():
         "store_rows",
         "swap_columns",
         "subtract_rows",
+        "combine",
+        "compress",
     }
     assert set(counts.values()) == {"1"}
 

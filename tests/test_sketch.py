@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patterndim as pdm
-from patterndim import elimination
 from patterndim.arithmetic import Modular, Real
 from patterndim.factors import factor, gates, output_map
 from patterndim.rank.echelon import Echelon
-from patterndim.sketch import Compression, Directions
+from patterndim.sketch import Compression, Directions, FactorTiles
 from tests import oracles
 from tests.strategies import networks, sample
 
@@ -24,8 +23,9 @@ def test_columns_lie_in_the_range_of_the_jacobian_and_span_it(network, seed):
     gate = gates(network.architecture, pdm.activation_pattern(network, X).masks)
     C = output_map(network.widths[-1], "affine")
     factors = factor(network.architecture, network.theta, X, gate, Real(), C)
-    rng = np.random.default_rng(seed)
-    columns = Directions(network.architecture, Real(), rng, len(J) + 5).sketch(factors)
+    tiles = FactorTiles.of(factors, 512)
+    directions = Directions(network.architecture, Real(), (seed,), 3, len(J) + 8)
+    columns = directions.sketch(tiles, slice(0, len(J) + 5))
     # output-major to input-major
     columns = columns.reshape(-1, network.widths[-1], 4).transpose(0, 2, 1).reshape(-1, len(J))
     together = np.concatenate([J, columns.T], axis=1)
@@ -44,35 +44,16 @@ def low_rank(rng, count, rows, rank):
 def test_compression_keeps_the_rank_or_says_that_it_did_not(width, enough):
     rng = np.random.default_rng(0)
     vectors = low_rank(rng, 70, 500, 50)
-    compression = Compression(Modular(P), rng, 500, width, 8)
+    compression = Compression(Modular(P), (1, 2), width, 8)
     whole = np.zeros((70, compression.length))
-    compression.add(vectors, slice(0, 500), whole)
+    compression.rows(0, 500).add(vectors, whole)
     parts = np.zeros_like(whole)
     for where in (slice(0, 123), slice(123, 400), slice(400, 500)):
-        compression.add(np.ascontiguousarray(vectors[:, where]), where, parts)
+        part = np.ascontiguousarray(vectors[:, where])
+        compression.rows(where.start, where.stop).add(part, parts)
     assert not ((whole - parts).astype(np.int64) % P).any()
     assert oracles.flint_rank(whole.astype(np.int64), P) == min(50, width + 8)
     echelon = Echelon(Modular(P), compression.length)
     echelon.extend(whole)
     assert echelon.rank == min(50, width + 8)
     assert compression.sufficed(echelon.pivot_coordinates) == enough
-
-
-@pytest.mark.compiled
-def test_a_compression_that_is_too_narrow_is_widened(monkeypatch):
-    network = pdm.Network.random((6, 5, 2), rng=0, bias_std=0.1)
-    X = sample(network, 0, 300, integers=False)
-    expected = pdm.local_dimension(network, X)
-    monkeypatch.setattr(elimination, "_width", lambda frozen: 5)
-    assert pdm.local_dimension(network, X).value == expected.value == 42
-
-
-@pytest.mark.compiled
-def test_chunks_of_inputs_do_not_change_the_dimension(monkeypatch):
-    network = pdm.Network.random((6, 5, 5, 2), rng=0, bias_std=0.1)
-    for count in (30, 300):
-        X = sample(network, 0, count, integers=False)
-        expected = pdm.local_dimension(network, X)
-        for chunk in (7, 64):
-            monkeypatch.setattr(elimination, "CHUNK", chunk)
-            assert pdm.local_dimension(network, X) == expected

@@ -10,6 +10,7 @@ BOUNDS = {
     "outputs": "the number of outputs that count",
     "parameters": "live parameters minus rescaling symmetries",
     "regions": "the activation regions that hold samples",
+    "inputs": "the rank of the inputs in each activation region",
     "symmetries": "live parameters minus symmetries, those of linear and aligned neurons too",
 }
 

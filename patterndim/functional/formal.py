@@ -26,14 +26,19 @@ def formal(search: Search, pattern: ActivationPattern, *, every: bool) -> Functi
     frozen = FrozenJacobian.build(network.architecture, X, frozen_pattern, search.output)
     least = min(frozen.upper, search.upper, key=lambda bound: bound.value)
     frozen = replace(frozen, upper=least)
-    search.check(elimination.need(frozen))
-    rank = elimination.modular(frozen, network.theta, search.seed, search.primes, search.progress)
+    rank = elimination.modular(
+        frozen,
+        network.theta,
+        search.seed,
+        search.primes,
+        search.progress,
+        limit=search.memory,
+    )
     met = rank.value == search.upper.value
     reason = "all activation regions" if every else "given patterns"
     return FunctionalDimension(
         **vars(rank),
         ties=len(pattern.ties),
-        bound=least.name,
         method="exact" if every else "patterns",
         inputs=len(X),
         regions=len(rows),

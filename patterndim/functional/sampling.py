@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from patterndim.frozen import FrozenJacobian
 from patterndim.functional.patterns import keys, untied
 from patterndim.functional.result import MET, FunctionalDimension, Search
 from patterndim.network import Network
+from patterndim.parallel import share_rows
 from patterndim.pattern import ActivationPattern, activation_pattern
 from patterndim.rank.echelon import Echelon
-from patterndim.sketch import Directions
+from patterndim.sketch import TILE_ROWS, Directions, FactorTiles
+from patterndim.stream import OPERATIONS, sketch_tiles
 from patterndim.typing import ArrayLike, BoolArray, FloatArray
 from patterndim.validation import float_array, integer
 
@@ -25,6 +28,8 @@ from patterndim.validation import float_array, integer
 SPARE = 8
 #: Inputs drawn afresh for the estimates.
 FRESH = 1000
+#: First word of the key of the directions.
+SAMPLE = 4
 #: How far, relative to its size, an input on the boundary of a region is moved.
 NUDGE = 2.0**-20
 #: Most rows of J per step; until then each step doubles the sample.
@@ -127,7 +132,8 @@ class Growing:
         """Draw the directions."""
         self.columns = self.reach + SPARE
         architecture = self.search.network.architecture
-        self.directions = Directions(architecture, self.arithmetic, self.rng, self.columns)
+        key = SAMPLE, self.search.seed
+        self.directions = Directions(architecture, self.arithmetic, key, 0, self.columns)
         self.echelon = Echelon(self.arithmetic, self.columns)
 
     def run(self, upper: int, patience: int, limit: int) -> None:
@@ -153,7 +159,11 @@ class Growing:
         factors = factor(
             network.architecture, network.theta, X, gate, self.arithmetic, self.search.C
         )
-        return self.echelon.extend(np.ascontiguousarray(self.directions.sketch(factors).T))
+        tiles = FactorTiles.of(factors, self.arithmetic.inner_length)
+        out = np.empty((self.columns, len(X) * len(self.search.C)))
+        work = partial(sketch_tiles, self.directions, tiles, None, out)
+        share_rows(work, -(-self.columns // TILE_ROWS), OPERATIONS * out.size)
+        return self.echelon.extend(np.ascontiguousarray(out.T))
 
     def sample(self) -> tuple[FloatArray, ActivationPattern]:
         """All inputs used, and their pattern."""
@@ -206,17 +216,13 @@ def sample(search: Search, draws: Draws, patience: int, limit: int) -> Functiona
 
 
 def _need(search: Search, columns: int, limit: int) -> int:
-    """Bytes that a sample of ``limit`` inputs may take, the elimination by further primes too."""
+    """Bytes that a sample of ``limit`` inputs may take."""
     network = search.network
     X = np.broadcast_to(0.0, (limit, network.widths[0]))
     rows = LARGEST + len(search.C)
     # The echelon form, rows times directions thrice, factors, inputs and masks.
     numbers = columns**2 + 3 * rows * (columns + sum(network.widths)) + X.size
-    need = 8 * numbers + limit * network.hidden_neurons
-    if search.primes > 1:
-        most = FrozenJacobian(network.architecture, X, untied([]), (), search.C, search.upper)
-        need = max(need, elimination.need(most))
-    return need
+    return 8 * numbers + limit * network.hidden_neurons
 
 
 def _again(growing: Growing, X: FloatArray, pattern: ActivationPattern) -> tuple[int, int, float]:
@@ -233,7 +239,9 @@ def _again(growing: Growing, X: FloatArray, pattern: ActivationPattern) -> tuple
         return value, modulus, 0.0
     if (others := search.primes - 1) > 0:
         seed = int(growing.rng.integers(2**63 - 1))
-        rank = elimination.modular(frozen, theta, seed, others, search.progress)
+        rank = elimination.modular(
+            frozen, theta, seed, others, search.progress, limit=search.memory
+        )
         if rank.value > value and rank.modulus is not None:
             value, modulus = rank.value, rank.modulus
         if value == frozen.upper.value:

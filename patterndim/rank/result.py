@@ -23,6 +23,8 @@ class Rank(SupportsInt):
         the rank.  "numerical": a count of singular values above a tolerance.
     lower, upper : int
         Bounds that hold for certain.
+    bound : str
+        The argument behind ``upper``, where there are several.
     failure_probability : float or None
         Bound on the chance, over the random modulus and sketch, that the rank is above
         ``value``; 0 when proved, 1 when nothing is claimed (a modulus chosen by the caller),
@@ -50,6 +52,7 @@ class Rank(SupportsInt):
     gap: float | None = None
     sigma: tuple[float, float] | None = None
     rtol: float | None = None
+    bound: str = ""
     pivot_rows: IntArray | None = field(default=None, repr=False, compare=False)
     pivot_columns: IntArray | None = field(default=None, repr=False, compare=False)
 
