@@ -94,7 +94,7 @@ def singular_values(
     >>> network = Network.from_layers([[[1.0]], [[2.0]]], [[0.0], [0.0]])
     >>> spectrum = singular_values(network, [[3.0], [1.0]])
     >>> np.round(spectrum.values, 6), spectrum.resolved
-    (array([7.632991, 1.310102]), 2)
+    (array([7.634414, 1.309858]), 2)
     """
     choice("method", method, METHODS)
     limit = byte_count(memory)

@@ -8,7 +8,7 @@ import pytest
 
 import patterndim as pdm
 from patterndim import cli, plot
-from patterndim.demo import DemoRow
+from patterndim.demo import Demo, DemoRow
 from patterndim.errors import FileError
 from patterndim.progress import ProgressLine
 
@@ -49,11 +49,11 @@ def test_dimension_prints_json(files, capsys, method, output):
 
 
 def test_every_kind_is_told_in_words(tmp_path, capsys):
-    # Two aligned neurons, and one that is dead but for a tie at 0.
-    W, b = [[1.0], [1.0], [-1.0]], [-1.5, -1.2, 0.0]
+    # Two neurons with opposite masks, which no bound knows about, and one with ties.
+    W, b = [[1.0, 0.0], [-1.0, 0.0], [0.0, -1.0]], [0.5, -0.5, 0.0]
     network = pdm.Network.from_layers([W, [[1.0, 1.0, 1.0]]], [b, [0.0]])
     pdm.save(network, tmp_path / "n.npz")
-    np.save(tmp_path / "X.npy", np.arange(6.0)[:, np.newaxis])
+    np.save(tmp_path / "X.npy", [[x, y] for x in range(-3, 3) for y in (-1, 0, 1)])
     words = {"modular": "probable: at least", "numerical": "numerical: singular values above"}
     for method, expected in words.items():
         cli.main(
@@ -61,7 +61,7 @@ def test_every_kind_is_told_in_words(tmp_path, capsys):
         )
         out = capsys.readouterr().out
         assert expected in out
-        assert "1 exact zeros (ties)" in out
+        assert "6 exact zeros (ties)" in out
         assert "the network is not differentiable" in out
 
 
@@ -187,7 +187,7 @@ def test_help_version_and_interruption(capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Demo, "build", interrupted)
+    monkeypatch.setattr(Demo, "build", interrupted)
     assert cli.main(["demo"]) == 130
 
 

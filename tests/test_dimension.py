@@ -38,7 +38,7 @@ def test_every_method_gives_the_rank_over_the_rationals(network, output):
     assert (modular.kind == "proved") == (truth == modular.upper)
     for method in ("sketched", "numerical"):
         floating = pdm.local_dimension(network, X, method=method, output=output)
-        assert floating.upper == modular.upper
+        assert floating.upper >= modular.upper
         if certain(floating):
             assert floating.value == truth
     generic = pdm.generic_dimension(network, X, output=output)

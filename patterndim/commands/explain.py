@@ -10,7 +10,7 @@ from typing import Any
 import patterndim
 from patterndim.commands.output import evidence, plain
 from patterndim.dimension import OUTPUTS
-from patterndim.explain import CAUSES, Explanation, explain
+from patterndim.explanation import CAUSES, Explanation, explain
 from patterndim.formats import load, npz
 from patterndim.progress import ProgressLine
 from patterndim.validation import integer
