@@ -262,11 +262,15 @@ TASKS: dict[str, tuple[Peer, ...]] = {
         ),
     ),
     "import": (
-        Peer("patterndim", "import patterndim", partial(imports, "patterndim")),
+        Peer(
+            "patterndim",
+            "import patterndim and what a local dimension needs, which comes when it is used",
+            partial(imports, "from patterndim import Network, local_dimension"),
+        ),
         Peer(
             "numba",
             "import numba, which patterndim does too",
-            partial(imports, "numba"),
+            partial(imports, "import numba"),
             answers=False,
         ),
     ),

@@ -74,11 +74,11 @@ def process(library: str, sample: Sample) -> Callable[[], int]:
     return run
 
 
-def imports(library: str, _: object) -> Callable[[], str]:
-    """Time of a new process that imports one library."""
+def imports(line: str, _: object) -> Callable[[], str]:
+    """Time of a new process that runs one line."""
 
     def run() -> str:
-        subprocess.run([sys.executable, "-c", f"import {library}"], check=True)
+        subprocess.run([sys.executable, "-c", line], check=True)
         return "imported"
 
     return run

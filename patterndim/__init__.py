@@ -1,51 +1,75 @@
 """
 patterndim: exact local dimension of ReLU networks from their activation patterns.
 
-numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per row.
+numpy arrays in and out.  A sample is an array of shape (N, n_0), one input per row.  Names are
+imported when they are first used, so the import itself takes no time.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from patterndim import data, errors, rank
-from patterndim.architecture import Architecture, Connection, Layer
-from patterndim.bounds import Bound
-from patterndim.dimension import Dimension, generic_dimension, local_dimension
-from patterndim.factors import outputs
-from patterndim.formats import load, save
-from patterndim.jacobian import input_jacobian, jacobian_operator, parameter_jacobian
-from patterndim.network import Network
-from patterndim.ntk import ntk
-from patterndim.pattern import ActivationPattern, activation_pattern
-from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
-
 if TYPE_CHECKING:
-    from patterndim import regions, training
+    from patterndim import data, errors, rank, regions, training
+    from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
+    from patterndim.bounds import Bound
     from patterndim.curvature import Flatness, flatness
+    from patterndim.dimension import Dimension, generic_dimension, local_dimension
     from patterndim.explanation import Explanation, explain
+    from patterndim.factors import outputs
+    from patterndim.formats import load, save
     from patterndim.functional import FunctionalDimension, functional_dimension
+    from patterndim.jacobian import input_jacobian, jacobian_operator, parameter_jacobian
+    from patterndim.network import Network
     from patterndim.nullspace import NullSpace, null_space
+    from patterndim.pattern import ActivationPattern, activation_pattern
     from patterndim.spectrum import Spectrum, singular_values
+    from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
+    from patterndim.tangent_kernel import ntk
     from patterndim.upper import dimension_bound
 
 __version__ = "0.1.0"
 
-# Where names are that are imported when they are first used, so that the import is quick.
-_LATER = {
+# The module of every public name.  None is named like a module that is not meant: importing
+# that module would put it in the place of the name.
+_HOMES = {
+    "ActivationPattern": "pattern",
+    "Architecture": "architecture",
+    "Bound": "bounds",
+    "Connection": "architecture",
+    "Dimension": "dimension",
     "Dimensions": "batch",
     "Explanation": "explanation",
     "Flatness": "curvature",
     "FunctionalDimension": "functional",
+    "Layer": "architecture",
+    "Network": "network",
     "NullSpace": "nullspace",
     "Spectrum": "spectrum",
+    "activation_pattern": "pattern",
+    "canonical_form": "symmetry",
+    "data": "data",
     "dimension_bound": "upper",
+    "errors": "errors",
     "explain": "explanation",
     "flatness": "curvature",
     "functional_dimension": "functional",
+    "generic_dimension": "dimension",
+    "input_jacobian": "jacobian",
+    "jacobian_operator": "jacobian",
+    "load": "formats",
+    "local_dimension": "dimension",
     "local_dimensions": "batch",
+    "ntk": "tangent_kernel",
     "null_space": "nullspace",
+    "outputs": "factors",
+    "parameter_jacobian": "jacobian",
+    "permute": "symmetry",
+    "rank": "rank",
     "regions": "regions",
+    "rescale": "symmetry",
+    "rescaling_tangents": "symmetry",
+    "save": "formats",
     "singular_values": "spectrum",
     "training": "training",
 }
@@ -94,15 +118,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used."""
-    if name not in _LATER:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'patterndim' has no attribute {name!r}")
-    module = import_module(f"patterndim.{_LATER[name]}")
-    value = module if name == _LATER[name] else getattr(module, name)
+    module = import_module(f"patterndim.{_HOMES[name]}")
+    value = module if name == _HOMES[name] else getattr(module, name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     """All public names, imported or not."""
-    return sorted([*globals(), *_LATER])
+    return sorted({*globals(), *_HOMES})

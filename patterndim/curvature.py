@@ -9,7 +9,7 @@ from patterndim.errors import NonFiniteError
 from patterndim.factors import Factors, real_factors
 from patterndim.jacobian import pullback, pushforward
 from patterndim.network import Network
-from patterndim.ntk import gram, self_blocks
+from patterndim.tangent_kernel import gram, self_blocks
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import choice, integer
 

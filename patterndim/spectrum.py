@@ -8,7 +8,7 @@ from patterndim.errors import ArgumentError, MemoryLimitError, NonFiniteError
 from patterndim.factors import Factors, real_factors
 from patterndim.jacobian import dense, pullback, pushforward
 from patterndim.network import Network
-from patterndim.ntk import gram
+from patterndim.tangent_kernel import gram
 from patterndim.typing import ArrayLike, FloatArray
 from patterndim.validation import byte_count, choice, integer, number
 

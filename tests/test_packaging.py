@@ -76,6 +76,7 @@ def test_no_file_is_long():
 
 def test_importing_loads_no_optional_package_and_no_more_of_scipy_than_numba_does():
     code = "import sys, numba; before = set(sys.modules); import patterndim; "
+    code += "[getattr(patterndim, name) for name in patterndim.__all__]; "
     added = run(code + "print(*set(sys.modules) - before)").stdout.split()
     loaded = {name.split(".")[0] for name in added}
     optional = {"scipy", "matplotlib", "jax", "torch", "flint", "sklearn", "threadpoolctl", "tqdm"}
@@ -86,10 +87,11 @@ def test_importing_loads_no_optional_package_and_no_more_of_scipy_than_numba_doe
 @pytest.mark.compiled
 def test_importing_takes_little_more_than_importing_numba():
     """Processor time of alternating runs; a ratio, with room for a noisy machine."""
-    code = "import resource, {}; print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"
+    code = "{}; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"
+    used, alone = "from patterndim import Network, local_dimension", "import numba"
     ratios = []
     for _ in range(7):
-        ours, numba = (float(run(code.format(name)).stdout) for name in ("patterndim", "numba"))
+        ours, numba = (float(run(code.format(line)).stdout) for line in (used, alone))
         ratios.append(ours / numba)
     assert median(ratios) < 1.3
 
@@ -102,3 +104,20 @@ def test_the_digits_are_the_uci_ones():
     original = datasets.load_digits()
     assert (original.data == X * 16).all()
     assert (y == original.target).all()
+
+
+def test_every_public_name_is_where_it_is_said_to_be():
+    assert sorted(pdm._HOMES) == pdm.__all__ == sorted(set(dir(pdm)) & set(pdm.__all__))
+    modules = {p.stem for p in (ROOT / "patterndim").iterdir() if p.suffix == ".py" or p.is_dir()}
+    for name, home in pdm._HOMES.items():
+        assert getattr(pdm, name) is not None
+        # A name like that of another module would be overwritten when that one is imported.
+        assert name == home or name not in modules
+    with pytest.raises(AttributeError, match="module 'patterndim' has no attribute 'nothing'"):
+        _ = pdm.nothing
+
+
+def test_names_come_out_the_same_whatever_was_imported_before():
+    modules = [p.stem for p in (ROOT / "patterndim").glob("[!_]*.py")]
+    code = f"import importlib; [importlib.import_module('patterndim.' + m) for m in {modules}]; "
+    run(code + "import patterndim as p; assert callable(p.ntk) and callable(p.explain)")
