@@ -61,11 +61,6 @@ class Real:
         """Standard normal numbers."""
         return rng.standard_normal(shape)
 
-    def fast_product(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """Matrix product by BLAS, whose rounding may depend on the number of threads."""
-        out: FloatArray = np.matmul(left, right)
-        return out
-
 
 class Support:
     """Arithmetic of "can be nonzero": 1.0 and 0.0, where sums and products never cancel."""
@@ -164,8 +159,6 @@ class Modular:
         if left.shape[1] > near:
             self.subtract_product(out, 0, 0, -left[:, near:], right[near:])
         return out
-
-    fast_product = product
 
     def reduce(self, values: FloatArray) -> FloatArray:
         """Reduce a C-contiguous array of sums of `inner_length` products or residues in place."""

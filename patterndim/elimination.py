@@ -9,7 +9,7 @@ import numpy as np
 from patterndim.arithmetic import Modular, random_prime
 from patterndim.failure import failure
 from patterndim.frozen import FrozenJacobian
-from patterndim.plan import SPARE, Plan, Stage, make_plan
+from patterndim.plan import SPARE, SYMMETRIES, Plan, Stage, make_plan
 from patterndim.rank.echelon import Echelon
 from patterndim.rank.result import Rank
 from patterndim.redundancy import finer_bound
@@ -24,8 +24,8 @@ TARGET, GROWTH = 1024, 4
 TALL = 1.1
 #: Primes by default, unless one leaves a chance of failure above DOUBT.
 PRIMES, DOUBT = 2, 0.5
-#: Most operations to count symmetries with, and first word of the key of what they draw.
-EFFORT, BOUND = 2.0**31, 5
+#: First word of the key of what the symmetries at random parameters draw.
+BOUND = 5
 
 Progress = Callable[[int, int], None]
 
@@ -57,7 +57,7 @@ def modular(
             value, modulus = found, arithmetic.modulus
         if number == 0 and value < frozen.upper.value:
             finer = np.random.default_rng([BOUND, seed])
-            frozen = replace(frozen, upper=finer_bound(frozen, finer, EFFORT))
+            frozen = replace(frozen, upper=finer_bound(frozen, finer, SYMMETRIES))
         upper, name = frozen.upper.value, frozen.upper.name
         if value == upper:
             return Rank(value, "proved", value, upper, 0.0, modulus, seed, bound=name)

@@ -6,6 +6,7 @@ from patterndim.errors import MemoryLimitError
 from patterndim.frozen import FrozenJacobian
 from patterndim.kernels import thread_count
 from patterndim.pattern import CHUNK as PATTERN_CHUNK
+from patterndim.redundancy import symmetry_size
 from patterndim.sketch import COLUMN_BLOCK, TILE_ROWS, TILE_WIDTHS, Compression
 
 #: Random columns, and random rows, that must add nothing before a sketch counts as large enough.
@@ -14,6 +15,8 @@ SPARE = 8
 SHAPES = ((1024, 1024), (512, 512), (256, 256), (128, 128), (64, 64), (32, 64), (8, 64), (1, 64))
 #: Most tasks, and most columns of a task, that are on their way to an executor.
 WINDOW, TASK = 32, 512
+#: Most numbers with which the symmetries of an unproved rank are counted.
+SYMMETRIES = 2**22
 BYTES = 8
 
 
@@ -102,4 +105,7 @@ def _before(frozen: FrozenJacobian) -> int:
     architecture = frozen.architecture
     inputs = min(PATTERN_CHUNK, len(frozen.X))
     work = inputs * (3 * architecture.widths[0] + 8 * sum(architecture.widths[1:]))
-    return work + 6 * architecture.parameter_count
+    symmetries = symmetry_size(frozen)
+    # Vectors of live parameters, with a copy on the way, and their echelon form.
+    counted = 3 * symmetries if symmetries <= SYMMETRIES else 0
+    return work + 6 * architecture.parameter_count + counted

@@ -104,14 +104,24 @@ def dead_by_layer(frozen: FrozenJacobian, dead: BoolArray) -> Iterator[tuple[int
         yield v, where
 
 
-def finer_bound(frozen: FrozenJacobian, rng: np.random.Generator, effort: float) -> Bound:
-    """Least of the bound that is known and of those that cost more: inputs, symmetries."""
+def finer_bound(frozen: FrozenJacobian, rng: np.random.Generator, most: float) -> Bound:
+    """
+    Least of the bound that is known and of those that cost more: inputs, symmetries.
+
+    Symmetries are counted if that takes at most so many numbers.
+    """
     bounds = [frozen.upper, input_bound(frozen.X, frozen.pattern, len(frozen.C))]
-    groups = neuron_groups(frozen.architecture, frozen.pattern.masks)
-    vectors = sum(extra_symmetries(group) for group in groups)
-    if vectors and vectors**2 * frozen.architecture.parameter_count <= effort:
+    if 0 < symmetry_size(frozen) <= most:
         bounds.append(symmetry_bound(frozen, rng))
     return min(bounds, key=lambda bound: bound.value)
+
+
+def symmetry_size(frozen: FrozenJacobian) -> int:
+    """Entries of all tangent vectors, or 0 if there are none beyond rescalings."""
+    architecture = frozen.architecture
+    groups = neuron_groups(architecture, frozen.pattern.masks)
+    extra = sum(extra_symmetries(group) for group in groups)
+    return (extra + architecture.hidden_neurons) * architecture.parameter_count if extra else 0
 
 
 def symmetry_bound(frozen: FrozenJacobian, rng: np.random.Generator) -> Bound:
