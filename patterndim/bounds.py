@@ -134,6 +134,21 @@ def parameter_bound(
     return Bound(count - independent_rescalings(architecture, live), "parameters")
 
 
+def every_sample_bound(architecture: Architecture, outputs: int) -> Bound:
+    """
+    Bound for every sample: parameters minus independent rescalings.
+
+    It is `parameter_bound` at one input that is nowhere 0, with every neuron active, so that all
+    parameters are live; the rescalings of a neuron leave the network unchanged whichever of its
+    parameters die at a sample.
+    """
+    if not outputs:
+        return Bound(0, "outputs")
+    X = np.ones((1, architecture.widths[0]))
+    gate = [np.ones((1, architecture.widths[v])) for v in architecture.hidden_layers]
+    return parameter_bound(architecture, X, gate, outputs)
+
+
 @dataclass(frozen=True)
 class Live:
     """

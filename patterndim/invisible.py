@@ -6,7 +6,7 @@ import numpy as np
 
 from patterndim.factors import checked
 from patterndim.frozen import FrozenJacobian
-from patterndim.jacobian import dense, pushforward
+from patterndim.jacobian import dense, operator
 from patterndim.network import Network
 from patterndim.typing import BoolArray, FloatArray
 
@@ -27,9 +27,9 @@ def orthonormal(
     gap = None
     if 0 < rank < len(sigma):
         gap = float(sigma[rank - 1] / sigma[rank]) if sigma[rank] > 0 else float("inf")
-    norms = [float(np.linalg.norm(pushforward(factors, v))) for v in basis]
+    norms = np.linalg.norm(operator(factors) @ basis.T, axis=0)
     largest = float(sigma[0]) if sigma[0] > 0 else 1.0
-    return basis, gap, max(norms, default=0.0) / largest
+    return basis, gap, float(norms.max(initial=0.0)) / largest
 
 
 def complement(

@@ -133,26 +133,31 @@ def jacobian_operator(network: Network, inputs: ArrayLike) -> "LinearOperator":
     >>> np.allclose(J @ np.ones(32), parameter_jacobian(network, X) @ np.ones(32))
     True
     """
+    return operator(real_factors(network, inputs))
+
+
+def operator(factors: Factors) -> "LinearOperator":
+    """Operator of J, or C J, of float64 factors, shape (N * outputs, P), rows input-major."""
     from scipy.sparse.linalg import LinearOperator
 
-    factors = real_factors(network, inputs)
-
-    columns = max(1, BETWEEN // (len(factors.outputs) * max(network.widths[1:])))
+    widths, parameters = factors.architecture.widths, factors.architecture.parameter_count
+    rows = factors.sensitivity(len(widths) - 1)[:, :, 0].size
+    columns = max(1, BETWEEN // (len(factors.outputs) * max(widths[1:])))
 
     def matmat(directions: FloatArray) -> FloatArray:
         if directions.shape[1] == 1:
             return pushforward(factors, _cast(directions[:, 0]))[:, np.newaxis]
         product = partial(pushforwards, factors)
-        return _by_columns(product, directions, columns, factors.outputs.size)
+        return _by_columns(product, directions, columns, rows)
 
     def rmatmat(covectors: FloatArray) -> FloatArray:
         if covectors.shape[1] == 1:
             return pullback(factors, _cast(covectors[:, 0]))[:, np.newaxis]
         product = partial(pullbacks, factors)
-        return _by_columns(product, covectors, columns, network.parameter_count)
+        return _by_columns(product, covectors, columns, parameters)
 
     return LinearOperator(
-        shape=(factors.outputs.size, network.parameter_count),
+        shape=(rows, parameters),
         dtype=np.dtype(np.float64),
         matvec=lambda v: matmat(v.reshape(-1, 1))[:, 0],
         rmatvec=lambda u: rmatmat(u.reshape(-1, 1))[:, 0],

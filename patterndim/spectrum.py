@@ -6,7 +6,7 @@ import numpy as np
 
 from patterndim.errors import ArgumentError, MemoryLimitError, NonFiniteError
 from patterndim.factors import Factors, real_factors
-from patterndim.jacobian import dense, pullback, pushforward
+from patterndim.jacobian import dense, operator
 from patterndim.network import Network
 from patterndim.tangent_kernel import gram
 from patterndim.typing import ArrayLike, FloatArray
@@ -140,15 +140,9 @@ def _from_dense(factors: Factors) -> FloatArray:
 
 
 def _largest(factors: Factors, count: int) -> FloatArray:
-    from scipy.sparse.linalg import LinearOperator, svds
+    from scipy.sparse.linalg import svds
 
-    rows, P = factors.outputs.size, factors.architecture.parameter_count
-    operator = LinearOperator(
-        (rows, P),
-        matvec=lambda v: pushforward(factors, v.reshape(-1)),
-        rmatvec=lambda u: pullback(factors, u.reshape(-1)),
-        dtype=np.dtype(np.float64),
-    )
-    start = np.random.default_rng(0).standard_normal(min(rows, P))
-    values = svds(operator, k=count, v0=start, return_singular_vectors=False)
+    J = operator(factors)
+    start = np.random.default_rng(0).standard_normal(min(J.shape))
+    values = svds(J, k=count, v0=start, return_singular_vectors=False)
     return np.asarray(np.sort(values)[::-1], dtype=np.float64)

@@ -52,14 +52,14 @@ def neuron_groups(architecture: Architecture, masks: Sequence[BoolArray]) -> lis
     """Groups of live-gated neurons, layer by layer; a neuron unlike all others is alone."""
     groups = []
     for layer, mask in zip(architecture.hidden_layers, masks, strict=True):
-        constant = (mask == mask[0]).all(axis=0)
+        constant = mask.all(axis=0) | ~mask.any(axis=0)
         gates = np.where(mask[0], 1.0, architecture.layers[layer].slope)
         linear = np.flatnonzero(constant & (gates != 0.0))
         if linear.size:
             groups.append(Group(layer, linear, True, gates[linear]))
         varying = np.flatnonzero(~constant)
         if varying.size:
-            patterns = np.ascontiguousarray(np.packbits(mask[:, varying], axis=0).T)
+            patterns = np.ascontiguousarray(np.packbits(mask, axis=0)[:, varying].T)
             _, which = np.unique(patterns, axis=0, return_inverse=True)
             for number in range(int(which.max()) + 1):
                 neurons = varying[which.reshape(-1) == number]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from patterndim.bounds import Bound, parameter_bound
+from patterndim.bounds import Bound, every_sample_bound
 from patterndim.dimension import OUTPUTS
 from patterndim.errors import KindError
 from patterndim.factors import output_map
@@ -69,11 +69,7 @@ def dimension_bound(
         raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
     architecture = network.architecture
     if inputs is None:
-        # One input that is nowhere 0 in a region where all neurons are active: all paths count.
-        X = np.ones((1, architecture.widths[0]))
-        gate = [np.ones((1, architecture.widths[v])) for v in architecture.hidden_layers]
-        outputs = len(output_map(architecture.widths[-1], output))
-        return parameter_bound(architecture, X, gate, outputs)
+        return every_sample_bound(architecture, len(output_map(network.widths[-1], output)))
     X = check_inputs(network, inputs)
     frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), output)
     return finer_bound(frozen, generator, np.inf)

@@ -222,6 +222,19 @@ def test_the_symmetry_bound_holds_and_is_at_most_the_parameter_bound(network, se
     assert bound.value <= parameters.value
 
 
+@given(networks(), st.sampled_from(["affine", "softmax"]))
+def test_the_bound_without_inputs_holds_for_every_sample(network, output):
+    bound = pdm.dimension_bound(network, output=output)
+    X = sample(network, 0, 60)
+    assert pdm.local_dimension(network, X, output=output, primes=1).value <= bound.value
+    assert pdm.functional_dimension(network, output=output, limit=20).upper == bound.value
+
+
+def test_behind_a_softmax_a_single_output_shows_nothing():
+    bound = pdm.dimension_bound(pdm.Network.random((3, 2, 1)), output="softmax")
+    assert (bound.value, bound.name) == (0, "outputs")
+
+
 def test_random_combinations_of_rows_span_the_rows():
     network = pdm.Network.random((4, 5, 3, 2), rng=0, bias_std=0.3, slope=0.25)
     X = sample(network, 0, 30, integers=False)

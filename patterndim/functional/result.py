@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from patterndim.bounds import Bound, parameter_bound
+from patterndim.bounds import Bound, every_sample_bound
 from patterndim.dimension import Dimension
 from patterndim.elimination import Progress
 from patterndim.errors import MemoryLimitError
@@ -86,16 +84,5 @@ class Search:
 
     @cached_property
     def upper(self) -> Bound:
-        """
-        Bound of the rank of C J at every sample: parameters minus independent rescalings.
-
-        It is `parameter_bound` with every neuron active and every input nonzero, so that all
-        parameters are live; the rescalings of a neuron leave the network unchanged whichever of
-        its parameters die at a sample.
-        """
-        if not len(self.C):
-            return Bound(0, "outputs")
-        architecture = self.network.architecture
-        gate = [np.ones((1, architecture.widths[v])) for v in architecture.hidden_layers]
-        X = np.ones((1, architecture.widths[0]))
-        return parameter_bound(architecture, X, gate, len(self.C))
+        """Bound of the rank of C J at every sample."""
+        return every_sample_bound(self.network.architecture, len(self.C))
