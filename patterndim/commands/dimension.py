@@ -2,13 +2,11 @@
 
 import argparse
 import json
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import patterndim
-from patterndim.commands.output import BOUNDS, evidence, plain
-from patterndim.dimension import METHODS, OUTPUTS, Dimension, local_dimension
+from patterndim.commands.output import BOUNDS, add_network, evidence, heading, plain
+from patterndim.dimension import METHODS, Dimension, local_dimension
 from patterndim.formats import load, npz
 from patterndim.network import Network
 from patterndim.progress import ProgressLine
@@ -21,29 +19,14 @@ def add(commands: Any) -> None:
         "dimension", help="local dimension of a saved network at a sample"
     )
     dimension.set_defaults(run=run)
-    dimension.add_argument(
-        "network", type=Path, metavar="NET.npz", help="written by patterndim.save"
-    )
-    dimension.add_argument(
-        "inputs", type=Path, metavar="X.npy", help="array (N, n_0) by numpy.save"
-    )
+    add_network(dimension, inputs=True)
     dimension.add_argument(
         "--method",
         choices=METHODS,
         default="modular",
         help="how the rank is found (default modular: exact)",
     )
-    dimension.add_argument(
-        "--output",
-        choices=OUTPUTS,
-        default="affine",
-        help="rank of the outputs or of their softmax (default affine)",
-    )
-    dimension.add_argument(
-        "--seed", type=int, default=0, help="of the prime and sketch (default 0)"
-    )
     dimension.add_argument("--memory", metavar="SIZE", help='most working memory, such as "2GB"')
-    dimension.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
 def run(options: argparse.Namespace, progress: ProgressLine) -> int:
@@ -91,10 +74,7 @@ def _described(
     network: Network, inputs: int, found: Dimension, options: argparse.Namespace, seconds: float
 ) -> dict[str, Any]:
     return {
-        "patterndim": patterndim.__version__,
-        "widths": list(network.widths),
-        "parameter_count": network.parameter_count,
-        "hidden_neurons": network.hidden_neurons,
+        **heading(network),
         "inputs": inputs,
         "method": options.method,
         "output": options.output,

@@ -3,13 +3,10 @@
 import argparse
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import patterndim
-from patterndim.commands.output import evidence, plain
-from patterndim.dimension import OUTPUTS
+from patterndim.commands.output import add_network, evidence, heading, plain
 from patterndim.explanation import CAUSES, Explanation, explain
 from patterndim.formats import load, npz
 from patterndim.progress import ProgressLine
@@ -47,20 +44,14 @@ def add(commands: Any) -> None:
         "explain", help="why a local dimension is below the number of parameters"
     )
     parser.set_defaults(run=run)
-    parser.add_argument("network", type=Path, metavar="NET.npz", help="written by patterndim.save")
-    parser.add_argument("inputs", type=Path, metavar="X.npy", help="array (N, n_0) by numpy.save")
-    parser.add_argument(
-        "--output", choices=OUTPUTS, default="affine", help="the outputs or their softmax"
-    )
+    add_network(parser, inputs=True)
     parser.add_argument(
         "--probes",
         type=int,
         metavar="M",
         help="how many further inputs to try (default: enough to show every parameter)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument("--neurons", action="store_true", help="list every hidden neuron")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
 def run(options: argparse.Namespace, progress: ProgressLine) -> int:
@@ -194,10 +185,7 @@ def neurons(found: Explanation) -> Iterable[str]:
 def described(found: Explanation) -> dict[str, Any]:
     """The same as plain JSON."""
     return {
-        "patterndim": patterndim.__version__,
-        "widths": list(found.network.widths),
-        "parameter_count": found.network.parameter_count,
-        "hidden_neurons": found.network.hidden_neurons,
+        **heading(found.network),
         "inputs": found.inputs,
         "probes": found.probes,
         "dimension": plain(found.dimension),

@@ -2,13 +2,10 @@
 
 import argparse
 import json
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import patterndim
-from patterndim.commands.output import plain
-from patterndim.dimension import OUTPUTS
+from patterndim.commands.output import add_network, heading, plain
 from patterndim.formats import load
 from patterndim.functional import functional_dimension
 from patterndim.functional.report import lines
@@ -24,19 +21,14 @@ def add(commands: Any) -> None:
         "functional", help="largest local dimension of a saved network at any sample"
     )
     parser.set_defaults(run=run)
-    parser.add_argument("network", type=Path, metavar="NET.npz", help="written by patterndim.save")
+    add_network(parser, inputs=False)
     parser.add_argument(
         "--method",
         choices=METHODS,
         default="sample",
         help="random inputs until they add nothing (default), or all regions of 1 or 2 inputs",
     )
-    parser.add_argument(
-        "--output", choices=OUTPUTS, default="affine", help="the outputs or their softmax"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument("--memory", metavar="SIZE", help='most working memory, such as "2GB"')
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
 def run(options: argparse.Namespace, progress: ProgressLine) -> int:
@@ -55,10 +47,7 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     progress.clear()
     if options.json:
         described = {
-            "patterndim": patterndim.__version__,
-            "widths": list(network.widths),
-            "parameter_count": network.parameter_count,
-            "hidden_neurons": network.hidden_neurons,
+            **heading(network),
             **plain(found),
             "seconds": seconds,
         }

@@ -1,10 +1,14 @@
-"""What the commands print alike: results as plain JSON, and evidence in words."""
+"""What commands have in common: options, results as plain JSON, evidence in words."""
 
+import argparse
 import math
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-from patterndim.dimension import Dimension
+import patterndim
+from patterndim.dimension import OUTPUTS, Dimension
+from patterndim.network import Network
 
 BOUNDS = {
     "outputs": "the number of outputs that count",
@@ -13,6 +17,33 @@ BOUNDS = {
     "inputs": "the rank of the inputs in each activation region",
     "symmetries": "live parameters minus symmetries, those of linear and aligned neurons too",
 }
+
+
+def add_network(parser: argparse.ArgumentParser, *, inputs: bool) -> None:
+    """Options of all commands about a saved network, and its sample if it needs one."""
+    parser.add_argument("network", type=Path, metavar="NET.npz", help="written by patterndim.save")
+    if inputs:
+        parser.add_argument(
+            "inputs", type=Path, metavar="X.npy", help="array (N, n_0) by numpy.save"
+        )
+    parser.add_argument(
+        "--output",
+        choices=OUTPUTS,
+        default="affine",
+        help="the outputs or their softmax (default affine)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def heading(network: Network) -> dict[str, Any]:
+    """First entries of every JSON object about a network."""
+    return {
+        "patterndim": patterndim.__version__,
+        "widths": list(network.widths),
+        "parameter_count": network.parameter_count,
+        "hidden_neurons": network.hidden_neurons,
+    }
 
 
 def plain(found: Dimension) -> dict[str, Any]:
