@@ -29,9 +29,8 @@ STEPS = {
     "lint": [[PYTHON, "-m", "ruff", "check", "."]],
     "contracts": [[PYTHON, "-c", f"{LINT}; raise SystemExit(lint_imports())"]],
     "types": [[PYTHON, "-m", "mypy"]],
-    "compiled": [[PYTHON, "-m", "pytest", "-q", "--durations=5"]],
+    "compiled": [[PYTHON, "-m", "pytest", "-q", "-n", "2", "--durations=5"]],
     "interpreted": [
-        # Interpreted kernels leave no cache that two processes could disturb each other by.
         [PYTHON, "-m", "pytest", "-q", "-m", "not compiled", "-n", "2", *COVERED]
     ],
     "bench": [
