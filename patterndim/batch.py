@@ -7,7 +7,8 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.bulk import BOUNDS, Bulk, Found, fits
-from patterndim.dimension import OUTPUTS, Dimension, local_dimension
+from patterndim.dimension import Dimension, local_dimension
+from patterndim.heads import OUTPUTS
 from patterndim.network import Network
 from patterndim.typing import AnyArray, ArrayLike, BoolArray, FloatArray, IntArray, Seed
 from patterndim.validation import callable_or_none, choice, float_array, integer, real_array

@@ -8,7 +8,7 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.arithmetic import MODULUS_RANGE, Modular, prime_failure, random_prime
-from patterndim.factors import output_map
+from patterndim.heads import output_map
 from patterndim.kernels import bulk_bounds, bulk_patterns, bulk_ranks
 from patterndim.minors import entry_bits
 from patterndim.network import Network

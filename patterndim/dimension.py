@@ -9,6 +9,7 @@ from patterndim.architecture import Architecture
 from patterndim.elimination import Progress
 from patterndim.errors import KindError, MemoryLimitError
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern, activation_pattern, check_inputs
 from patterndim.rank.result import Rank
@@ -17,7 +18,6 @@ from patterndim.validation import byte_count, callable_or_none, choice, float_ar
 from patterndim.validation import seed as as_seed
 
 METHODS = ("modular", "sketched", "numerical")
-OUTPUTS = ("affine", "softmax")
 
 
 @dataclass(frozen=True)
@@ -150,15 +150,15 @@ def local_dimension(
     (2, 'proved', 'regions')
     """
     choice("method", method, METHODS)
-    choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
     _check_executor(executor)
     if primes is not None:
         integer("primes", primes, low=1)
     X = check_inputs(network, inputs)
+    head = Head.of(output, network.widths[-1])
     pattern = activation_pattern(network, X)
-    frozen = FrozenJacobian.build(network.architecture, X, pattern, output)
+    frozen = FrozenJacobian.build(network.architecture, X, pattern, head)
     if method == "modular":
         exact = partial(elimination.modular, limit=limit, executor=executor)
         return as_dimension(exact(frozen, network.theta, seed, primes, progress), frozen)
@@ -229,7 +229,6 @@ def generic_dimension(
     >>> int(local_dimension(network, X)), int(generic_dimension(network, X))
     (4, 5)
     """
-    choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
     _check_executor(executor)
@@ -246,6 +245,7 @@ def generic_dimension(
     if not isinstance(pattern, ActivationPattern):
         raise KindError(f"pattern must be an ActivationPattern, got {type(pattern).__name__}")
     pattern.check(architecture, len(X))
-    frozen = FrozenJacobian.build(architecture, X, pattern, output)
+    head = Head.of(output, architecture.widths[-1])
+    frozen = FrozenJacobian.build(architecture, X, pattern, head)
     exact = partial(elimination.modular, limit=limit, executor=executor)
     return as_dimension(exact(frozen, None, seed, primes, progress), frozen)

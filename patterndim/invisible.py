@@ -17,7 +17,7 @@ def orthonormal(
     """Right singular vectors of C J beyond its rank, the gap there, and the check by C J v."""
     from scipy.linalg import qr, svd
 
-    factors = checked(network, frozen.X, frozen.gate, frozen.C)
+    factors = checked(network, frozen.X, frozen.gate, frozen.head.C)
     J = dense(factors)
     if J.shape[0] > J.shape[1]:
         (triangle,) = qr(J, mode="r", overwrite_a=True)

@@ -11,6 +11,7 @@ from patterndim.elimination import Progress
 from patterndim.errors import MemoryLimitError
 from patterndim.factors import factor
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.invisible import orthonormal
 from patterndim.jacobian import dense
 from patterndim.network import Network
@@ -113,7 +114,8 @@ def null_space(
     callable_or_none("progress", progress)
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
-    frozen = FrozenJacobian.build(network.architecture, X, pattern, "affine")
+    head = Head.of("affine", network.widths[-1])
+    frozen = FrozenJacobian.build(network.architecture, X, pattern, head)
     P = network.parameter_count
     need = 8 * (3 * frozen.rows * P + 3 * P * P)
     if limit is not None and need > limit:
@@ -131,14 +133,14 @@ def null_space(
         gap,
         residues,
         arithmetic.modulus,
-        np.stack(np.divmod(pivots, len(frozen.C)), axis=1),
+        np.stack(np.divmod(pivots, frozen.head.count), axis=1),
         np.sort(echelon.pivot_coordinates),
     )
 
 
 def _eliminated(frozen: FrozenJacobian, theta: FloatArray, arithmetic: Modular) -> Echelon:
     """Echelon form of the rows of J, in their order."""
-    factors = factor(frozen.architecture, theta, frozen.X, frozen.gate, arithmetic, frozen.C)
+    factors = factor(frozen.architecture, theta, frozen.X, frozen.gate, arithmetic, frozen.head.C)
     echelon = Echelon(arithmetic, frozen.architecture.parameter_count)
     # Each entry is one product of residues.
     echelon.extend(arithmetic.reduce(dense(factors)))

@@ -84,7 +84,7 @@ def need(frozen: FrozenJacobian, stage: Stage, plan: Plan) -> int:
 
 def _task(frozen: FrozenJacobian, stage: Stage, plan: Plan) -> int:
     """Numbers that the sketch of one block of columns at one chunk of inputs takes."""
-    architecture, outputs = frozen.architecture, len(frozen.C)
+    architecture, outputs = frozen.architecture, frozen.head.count
     widths, connections = architecture.widths, architecture.connections
     inputs = min(plan.chunk, len(frozen.X))
     # Tiles are padded.

@@ -3,15 +3,13 @@
 import numpy as np
 
 from patterndim.bounds import Bound, every_sample_bound
-from patterndim.dimension import OUTPUTS
 from patterndim.errors import KindError
-from patterndim.factors import output_map
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.redundancy import finer_bound
 from patterndim.typing import ArrayLike, Seed
-from patterndim.validation import choice
 from patterndim.validation import seed as as_seed
 
 
@@ -63,13 +61,13 @@ def dimension_bound(
     >>> dimension_bound(network, [[1.0, 2.0, 3.0]])
     Bound(value=2, name='outputs')
     """
-    choice("output", output, OUTPUTS)
     generator = np.random.default_rng(as_seed(rng))
     if not isinstance(network, Network):
         raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
     architecture = network.architecture
+    head = Head.of(output, network.widths[-1])
     if inputs is None:
-        return every_sample_bound(architecture, len(output_map(network.widths[-1], output)))
+        return every_sample_bound(architecture, head)
     X = check_inputs(network, inputs)
-    frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), output)
+    frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), head)
     return finer_bound(frozen, generator, np.inf)

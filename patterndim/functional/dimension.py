@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from patterndim import regions
-from patterndim.dimension import OUTPUTS
 from patterndim.elimination import Progress
 from patterndim.errors import ArgumentError, KindError
-from patterndim.factors import output_map
 from patterndim.functional.formal import formal
 from patterndim.functional.patterns import count
 from patterndim.functional.result import FunctionalDimension, Search
 from patterndim.functional.sampling import Draws, Sampler, gaussian, sample
+from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern
 from patterndim.typing import ArrayLike, Seed
@@ -108,7 +107,6 @@ def functional_dimension(
     'proved'
     """
     choice("method", method, METHODS)
-    choice("output", output, OUTPUTS)
     callable_or_none("progress", progress)
     callable_or_none("sampler", sampler)
     integer("patience", patience, low=1)
@@ -122,8 +120,8 @@ def functional_dimension(
         raise ArgumentError(
             f'patterns must be given with method "patterns" and no other, got method "{method}"'
         )
-    C = output_map(network.widths[-1], output)
-    search = Search(network, C, output, as_seed(rng), primes, byte_count(memory), progress)
+    head = Head.of(output, network.widths[-1])
+    search = Search(network, head, as_seed(rng), primes, byte_count(memory), progress)
     if method == "sample":
         draws = Draws(network, sampler or gaussian(network.widths[0], scale), search.seed)
         return sample(search, draws, patience, limit)
