@@ -20,12 +20,12 @@ from patterndim.plan import SPARE
 from patterndim.rank.echelon import Echelon
 from patterndim.redundancy import SYMMETRIES, Share, blocks, dead_by_layer, shares
 from patterndim.rows import combine_rows
-from patterndim.typing import ArrayLike, FloatArray, Seed
+from patterndim.typing import ArrayLike, FloatArray, Output, Seed
 from patterndim.validation import callable_or_none, float_array, integer
 from patterndim.validation import seed as as_seed
 
 #: Causes in the order in which directions are attributed to them.
-CAUSES = ("dead", "rescaling", "softmax", "linear", "aligned", "hidden", "few inputs")
+CAUSES = ("dead", "rescaling", "softmax", "head", "linear", "aligned", "hidden", "few inputs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def explain(
     inputs: ArrayLike,
     *,
     probes: ArrayLike | int | None = None,
-    output: str = "affine",
+    output: Output = "affine",
     rng: Seed = 0,
     primes: int | None = None,
     progress: Progress | None = None,
@@ -134,7 +134,7 @@ def explain(
 
     Directions that leave the outputs unchanged to first order are attributed in this order.
     First those that no input shows, neither the sample nor further ones (``probes``): parameters
-    of dead neurons, rescalings, what a softmax hides, mixing and shifting of linear neurons,
+    of dead neurons, rescalings, what a head hides, mixing and shifting of linear neurons,
     mixing of aligned neurons, and what is left, hidden symmetries.  Then those that the further
     inputs show and the sample does not: because neurons are dead, linear or aligned on it, and
     what is left, too few inputs.  Each share is a difference of dimensions of nested subspaces,
@@ -150,8 +150,8 @@ def explain(
         Further inputs, or how many of them to draw: Gaussian around the mean of the sample, at
         standard deviations from a tenth to a hundred times that of the sample.  By default so
         many that twice the number of parameters is met by outputs.  0 for none.
-    output : {"affine", "softmax"}
-        As in `local_dimension`.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `local_dimension`; one matrix for each input only with ``probes=0``.
     rng, primes, progress
         As in `local_dimension`.
 
@@ -186,7 +186,7 @@ def explain(
     X = check_inputs(network, inputs)
     generator = np.random.default_rng(seed)
     extra = _probes(network, X, probes, generator)
-    head = Head.of(output, network.widths[-1])
+    head = Head.of(output, network.widths[-1], None if len(extra) else len(X))
     frozen = _freeze(network, X, head)
     wide = _freeze(network, np.concatenate([X, extra]), head) if len(extra) else frozen
     rank = elimination.modular(frozen, network.theta, seed, primes, progress)

@@ -21,10 +21,10 @@ import numpy as np
 from patterndim.architecture import Architecture
 from patterndim.arithmetic import Real
 from patterndim.errors import NonFiniteError
-from patterndim.heads import output_map, seed
+from patterndim.heads import Head, seed, softmax_jacobian
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
-from patterndim.typing import ArrayLike, BoolArray, FloatArray
+from patterndim.typing import ArrayLike, BoolArray, FloatArray, Output
 
 
 class Arithmetic(Protocol):
@@ -162,11 +162,22 @@ def factor(
     return Factors(architecture, activations, sensitivities)
 
 
-def real_factors(network: Network, inputs: ArrayLike, *, to_input: bool = False) -> Factors:
-    """Factors in float64 of a network at a sample, with certified masks; errors as `checked`."""
+def real_factors(
+    network: Network, inputs: ArrayLike, output: Output = "affine", *, to_input: bool = False
+) -> Factors:
+    """
+    Factors in float64 of C J at a sample, with certified masks; errors as `checked`.
+
+    Behind a softmax C is its Jacobian, not the differences that have the same rank.
+    """
     X = check_inputs(network, inputs)
+    head = Head.of(output, network.widths[-1], len(X))
     gate = gates(network.architecture, activation_pattern(network, X).masks)
-    C = output_map(network.widths[-1], "affine")
+    C = head.C
+    if head.name == "softmax":
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = propagate(network.architecture, network.theta, X, gate, Real())[-1]
+            C = softmax_jacobian(z)
     return checked(network, X, gate, C, to_input=to_input)
 
 

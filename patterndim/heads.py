@@ -12,8 +12,9 @@ from typing import Self
 import numpy as np
 
 from patterndim.dyadic import IntegerArray, null_vectors
-from patterndim.typing import FloatArray, IntArray
-from patterndim.validation import choice
+from patterndim.errors import ShapeError
+from patterndim.typing import FloatArray, IntArray, Output
+from patterndim.validation import choice, float_array, real_array
 
 OUTPUTS = ("affine", "softmax")
 #: Most entries of C for which the exact kernel is worth finding.
@@ -37,10 +38,23 @@ class Head:
     name: str = "array"
 
     @classmethod
-    def of(cls, output: str, outputs: int) -> Self:
-        """Head of a name for so many outputs n_L."""
-        choice("output", output, OUTPUTS)
-        return cls(output_map(outputs, output), output)
+    def of(cls, output: Output, outputs: int, inputs: int | None = None) -> Self:
+        """
+        Head by its name or Jacobian; one for each input only if their number is given.
+
+        Floats are dyadic rationals: a Jacobian is taken as exactly what it holds.
+        """
+        if isinstance(output, str):
+            choice("output", output, OUTPUTS)
+            return cls(output_map(outputs, output), output)
+        array = real_array("output", output)
+        if array.ndim == 3 and inputs is None:
+            raise ShapeError(
+                f"output must be one matrix (k, {outputs}) where further inputs are tried, "
+                f"got {array.shape}"
+            )
+        each = [inputs] if inputs is not None and array.ndim == 3 else []
+        return cls(float_array("output", array, [*each, "k", outputs]))
 
     @property
     def count(self) -> int:
@@ -121,3 +135,17 @@ def seed(C: FloatArray, inputs: int) -> FloatArray:
     """Where backpropagation starts: C at so many inputs, shape (k, N, n_L)."""
     rows = C[:, np.newaxis] if C.ndim == 2 else C.transpose(1, 0, 2)
     return np.array(np.broadcast_to(rows, (len(rows), inputs, C.shape[-1])), order="C")
+
+
+def softmax_jacobian(outputs: FloatArray) -> FloatArray:
+    """diag(q) - q q^T for the softmax q of each row, shape (N, n_L, n_L)."""
+    q = softmax(outputs)
+    C: FloatArray = q[:, :, np.newaxis] * (np.eye(q.shape[1]) - q[:, np.newaxis])
+    return C
+
+
+def softmax(outputs: FloatArray) -> FloatArray:
+    """Softmax of each row, shape (N, n_L)."""
+    q = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    found: FloatArray = q / q.sum(axis=1, keepdims=True)
+    return found

@@ -6,8 +6,9 @@ import numpy as np
 
 from patterndim.factors import checked
 from patterndim.frozen import FrozenJacobian
-from patterndim.jacobian import dense, operator
+from patterndim.jacobian import dense
 from patterndim.network import Network
+from patterndim.products import operator
 from patterndim.typing import BoolArray, FloatArray
 
 

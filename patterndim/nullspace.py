@@ -17,7 +17,7 @@ from patterndim.jacobian import dense
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.rank.echelon import Echelon
-from patterndim.typing import ArrayLike, FloatArray, IntArray, Seed
+from patterndim.typing import ArrayLike, FloatArray, IntArray, Output, Seed
 from patterndim.validation import byte_count, callable_or_none
 from patterndim.validation import seed as as_seed
 
@@ -65,6 +65,7 @@ def null_space(
     network: Network,
     inputs: ArrayLike,
     *,
+    output: Output = "affine",
     rng: Seed = 0,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -82,6 +83,10 @@ def null_space(
         ReLU network with P parameters.
     inputs : array of float64, shape (N, n_0)
         The sample, one input per row.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `local_dimension`.  Behind a softmax, J stands for the differences of the rows of
+        each input with the last one, which have the same null space; so output c in ``rows`` is
+        the c-th difference.
     rng : int or numpy.random.Generator
         Source of the primes and of the sketch.
     memory : int or str, optional
@@ -97,7 +102,7 @@ def null_space(
     Raises
     ------
     ShapeError, NonFiniteError, KindError
-        If ``inputs`` is not a finite real array of shape (N, n_0).
+        If ``inputs`` is not a finite real array of shape (N, n_0), or ``output`` not as above.
     MemoryLimitError
         If J, its residues and P * P numbers would not fit in ``memory``.
 
@@ -114,7 +119,7 @@ def null_space(
     callable_or_none("progress", progress)
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
-    head = Head.of("affine", network.widths[-1])
+    head = Head.of(output, network.widths[-1], len(X))
     frozen = FrozenJacobian.build(network.architecture, X, pattern, head)
     P = network.parameter_count
     need = 8 * (3 * frozen.rows * P + 3 * P * P)

@@ -108,4 +108,6 @@ def _before(frozen: FrozenJacobian) -> int:
     symmetries = symmetry_size(frozen)
     # Vectors of live parameters, with a copy on the way, and their echelon form.
     counted = 3 * symmetries if symmetries <= SYMMETRIES else 0
-    return work + 6 * architecture.parameter_count + counted
+    # Residues of a head for each input.
+    maps = frozen.head.C.size if frozen.head.C.ndim == 3 else 0
+    return work + 6 * architecture.parameter_count + counted + maps

@@ -39,7 +39,8 @@ class Share:
     scope : {"always", "sample"}
         Whether no input that was tried shows these directions, or only this sample does not.
     cause : str
-        "dead", "rescaling", "softmax", "linear", "aligned", "hidden" or "few inputs".
+        "dead", "rescaling", "softmax" (or "head": another one), "linear", "aligned", "hidden" or
+        "few inputs".
     layer : int or None
         Layer of the neurons (for dead parameters, the layer that they lead to).
     neurons : tuple of int
@@ -65,9 +66,10 @@ def blocks(
     if "rescaling" in causes:
         for layer, vectors in tangents.rescalings():
             yield Block("rescaling", layer, (), vectors)
-    if "softmax" in causes and len(hidden := frozen.head.hidden):
+    cause = "softmax" if frozen.head.name == "softmax" else "head"
+    if cause in causes and len(hidden := frozen.head.hidden):
         vectors = tangents.output_shifts(arithmetic.encode(hidden))
-        yield Block("softmax", len(architecture.layers) - 1, (), vectors)
+        yield Block(cause, len(architecture.layers) - 1, (), vectors)
     for cause in ("linear", "aligned"):
         for group in groups:
             if cause in causes and group.linear == (cause == "linear"):
@@ -76,7 +78,7 @@ def blocks(
                     yield Block(cause, group.layer, tuple(group.neurons.tolist()), vectors)
 
 
-SYMMETRIES = ("rescaling", "softmax", "linear", "aligned")
+SYMMETRIES = ("rescaling", "softmax", "head", "linear", "aligned")
 
 
 def shares(

@@ -9,12 +9,12 @@ from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.redundancy import finer_bound
-from patterndim.typing import ArrayLike, Seed
+from patterndim.typing import ArrayLike, Output, Seed
 from patterndim.validation import seed as as_seed
 
 
 def dimension_bound(
-    network: Network, inputs: ArrayLike | None = None, *, output: str = "affine", rng: Seed = 0
+    network: Network, inputs: ArrayLike | None = None, *, output: Output = "affine", rng: Seed = 0
 ) -> Bound:
     """
     Upper bound of the local dimension that holds for certain, and which argument gives it.
@@ -32,8 +32,8 @@ def dimension_bound(
         ReLU network with P parameters.
     inputs : array of float64, shape (N, n_0), optional
         A sample.
-    output : {"affine", "softmax"}
-        As in `local_dimension`.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `local_dimension`; without inputs one matrix for all of them.
     rng : int or numpy.random.Generator
         Source of the random parameters at which symmetries are counted; the bound holds for
         certain whatever they are.
@@ -65,9 +65,9 @@ def dimension_bound(
     if not isinstance(network, Network):
         raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
     architecture = network.architecture
-    head = Head.of(output, network.widths[-1])
     if inputs is None:
-        return every_sample_bound(architecture, head)
+        return every_sample_bound(architecture, Head.of(output, network.widths[-1]))
     X = check_inputs(network, inputs)
+    head = Head.of(output, network.widths[-1], len(X))
     frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), head)
     return finer_bound(frozen, generator, np.inf)

@@ -12,7 +12,7 @@ from patterndim.functional.sampling import Draws, Sampler, gaussian, sample
 from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern
-from patterndim.typing import ArrayLike, Seed
+from patterndim.typing import ArrayLike, Output, Seed
 from patterndim.validation import byte_count, callable_or_none, choice, integer, number
 from patterndim.validation import seed as as_seed
 
@@ -28,7 +28,7 @@ def functional_dimension(
     patience: int = 1000,
     limit: int = 100_000,
     patterns: ActivationPattern | Sequence[ArrayLike] | None = None,
-    output: str = "affine",
+    output: Output = "affine",
     rng: Seed = 0,
     primes: int = 2,
     memory: int | str | None = None,
@@ -64,7 +64,9 @@ def functional_dimension(
         dimension, the bound is met, or there are ``limit`` draws.
     patterns : ActivationPattern or sequence of arrays of bool, shapes (N, n_l)
         For "patterns": one pattern per row, one array per hidden layer.
-    output, rng, primes, memory, progress
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L)
+        As in `local_dimension`, one matrix for all inputs.
+    rng, primes, memory, progress
         As in `local_dimension`.
 
     Returns
