@@ -224,7 +224,7 @@ def _probes(
     """Further inputs: given, or drawn so that near and far regions are met."""
     if probes is None:
         probes = -(-2 * network.parameter_count // network.widths[-1])
-    if np.ndim(probes) > 0:
+    if hasattr(probes, "__dlpack__") or np.ndim(probes) > 0:
         return float_array("probes", probes, ("M", network.widths[0]))
     count = integer("probes", probes, low=0)
     spread = X.std() or 1.0

@@ -82,6 +82,20 @@ def jacobian_operator(
     >>> kernel = J @ J.T + aslinearoperator(np.eye(24))
     >>> np.allclose(J.T @ cg(kernel, wanted, rtol=1e-10)[0], damped, atol=1e-4)
     True
+
+    Damped Gauss-Newton steps (Levenberg and Marquardt) that learn digits by the square loss:
+    five of them leave less than a tenth of it.
+
+    >>> X, y = pdm.data.digits()
+    >>> X, wanted = X[:200], np.eye(10)[y[:200]]
+    >>> network, losses = Network.random((64, 16, 10), rng=0), []
+    >>> for _ in range(6):
+    ...     residual = (pdm.outputs(network, X) - wanted).ravel()
+    ...     losses.append(np.mean(residual**2))
+    ...     step = lsmr(jacobian_operator(network, X), residual, damp=1.0, maxiter=20)[0]
+    ...     network = network.replace(theta=network.theta - step)
+    >>> bool(losses[5] < losses[0] / 10)
+    True
     """
     return operator(real_factors(network, inputs, output))
 
