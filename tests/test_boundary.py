@@ -57,8 +57,9 @@ def given(name):
 
 
 GIVEN = ["DLPack only", "__array__ only", "float16", "pandas float64", "pandas nullable"]
-GIVEN += ["torch float64", "torch float32", "torch bfloat16", "torch float16"]
-GIVEN += ["jax float32", "jax bfloat16", "jax float16"]
+FRAMEWORKS = ["torch float64", "torch float32", "torch bfloat16", "torch float16"]
+FRAMEWORKS += ["jax float32", "jax bfloat16", "jax float16"]
+GIVEN += [pytest.param(name, marks=pytest.mark.compiled) for name in FRAMEWORKS]
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -112,11 +113,15 @@ def test_nothing_is_rounded_on_the_way():
         float_array("A", pandas.DataFrame({"a": [1.0, np.nan]}, dtype=object), ("m", "n"))
 
 
-def test_what_numpy_cannot_read_is_one_clear_line():
+def test_what_cannot_be_exported_is_one_clear_line():
     with pytest.raises(
         KindError, match="inputs must be readable by numpy, got Capsule: cannot expo"
     ):
         pdm.outputs(NETWORK, Capsule(X, device="a GPU"))
+
+
+@pytest.mark.compiled
+def test_tensors_that_numpy_cannot_read_are_one_clear_line():
     torch = pytest.importorskip("torch")
     for tensor, reason in (
         (torch.tensor(X, requires_grad=True), r"Can't call numpy\(\) on Tensor that requires grad"),

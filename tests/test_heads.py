@@ -56,7 +56,7 @@ def behind(C, rows, outputs):
 heads = st.tuples(st.sampled_from(STYLES), st.booleans(), st.integers(0, 1000))
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(networks(max_hidden=2), heads)
 def test_ranks_behind_a_head_are_those_of_fractions_and_all_bounds_hold(network, head):
     style, each, seed = head
@@ -77,7 +77,7 @@ def test_ranks_behind_a_head_are_those_of_fractions_and_all_bounds_hold(network,
         assert one.value == rank
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(networks(max_hidden=2), heads)
 def test_what_a_head_hides_is_explained(network, head):
     style, each, seed = head
@@ -93,7 +93,7 @@ def test_what_a_head_hides_is_explained(network, head):
     assert np.abs(J @ space.basis.T).max(initial=0.0) <= 1e-9 * max(np.abs(J).max(), 1.0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(networks(integers=False), st.booleans(), st.integers(0, 1000))
 def test_all_floats_come_from_the_same_matrix(network, each, seed):
     X = sample(network, seed, 5, integers=False)
