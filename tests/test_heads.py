@@ -37,22 +37,6 @@ def head_of(style, rng, inputs, outputs, each):
     return C
 
 
-def behind(C, rows, outputs):
-    """Rows of C J as nested lists, for J as nested lists of Fractions."""
-    found = []
-    for x in range(len(rows) // outputs):
-        block = rows[x * outputs : (x + 1) * outputs]
-        for weights in (C if C.ndim == 2 else C[x]).tolist():
-            exact = [Fraction(w) for w in weights]
-            found.append(
-                [
-                    sum(w * a for w, a in zip(exact, column, strict=True))
-                    for column in zip(*block, strict=True)
-                ]
-            )
-    return found
-
-
 heads = st.tuples(st.sampled_from(STYLES), st.booleans(), st.integers(0, 1000))
 
 
@@ -64,7 +48,7 @@ def test_ranks_behind_a_head_are_those_of_fractions_and_all_bounds_hold(network,
     X = sample(network, seed, int(rng.integers(1, 9)))
     X = X[rng.integers(0, len(X), len(X))]  # some inputs twice
     C = head_of(style, rng, len(X), outputs, each)
-    rank = oracles.rational_rank(behind(C, oracles.jacobian(network, X, Fraction), outputs))
+    rank = oracles.rational_rank(oracles.behind(C, oracles.jacobian(network, X, Fraction)))
     dimension = pdm.local_dimension(network, X, output=C)
     assert dimension.value == rank <= dimension.upper
     assert (dimension.kind == "proved") == (rank == dimension.upper)
