@@ -15,7 +15,8 @@ from bench.cases import Residues, Sample
 from bench.keras import keras_run
 from bench.processes import imports, process
 from patterndim.arithmetic import Modular
-from patterndim.factors import factor, gates, output_map
+from patterndim.factors import factor, gates
+from patterndim.heads import output_map
 from patterndim.jacobian import dense
 from patterndim.kernels import thread_count
 from patterndim.typing import FloatArray

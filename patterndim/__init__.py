@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from patterndim.factors import outputs
     from patterndim.formats import load, save
     from patterndim.functional import FunctionalDimension, functional_dimension
-    from patterndim.jacobian import input_jacobian, jacobian_operator, parameter_jacobian
+    from patterndim.jacobian import input_jacobian, parameter_jacobian
     from patterndim.network import Network
     from patterndim.nullspace import NullSpace, null_space
     from patterndim.pattern import ActivationPattern, activation_pattern
+    from patterndim.products import jacobian_operator
     from patterndim.spectrum import Spectrum, singular_values
     from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
     from patterndim.tangent_kernel import ntk
@@ -56,7 +57,7 @@ _HOMES = {
     "functional_dimension": "functional",
     "generic_dimension": "dimension",
     "input_jacobian": "jacobian",
-    "jacobian_operator": "jacobian",
+    "jacobian_operator": "products",
     "load": "formats",
     "local_dimension": "dimension",
     "local_dimensions": "batch",

@@ -7,10 +7,11 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.bulk import BOUNDS, Bulk, Found, fits
-from patterndim.dimension import OUTPUTS, Dimension, local_dimension
+from patterndim.dimension import Dimension, local_dimension
+from patterndim.heads import OUTPUTS, Head
 from patterndim.network import Network
-from patterndim.typing import AnyArray, ArrayLike, BoolArray, FloatArray, IntArray, Seed
-from patterndim.validation import callable_or_none, choice, float_array, integer, real_array
+from patterndim.typing import AnyArray, ArrayLike, BoolArray, FloatArray, IntArray, Output, Seed
+from patterndim.validation import callable_or_none, float_array, integer, real_array
 from patterndim.validation import seed as as_seed
 
 
@@ -33,7 +34,7 @@ class Dimensions:
     ties, uncertain : array of int64, shape (K,)
         Preactivations that are exactly zero, and signs that needed exact arithmetic.
     bound : array of str, shape (K,)
-        Which bound ``upper`` is: "outputs", "parameters" or "regions".
+        Which bound ``upper`` is, as in `Dimension`.
     modulus : array of int64, shape (K,)
         The primes modulo which the values were found.
     seed : int
@@ -81,7 +82,7 @@ def local_dimensions(
     thetas: ArrayLike,
     inputs: ArrayLike,
     *,
-    output: str = "affine",
+    output: Output = "affine",
     rng: Seed = 0,
     primes: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -106,8 +107,9 @@ def local_dimensions(
         Parameter vectors, one network per row.
     inputs : array of float64, shape (N, n_0) or (K, N, n_0)
         One sample for all networks, or a sample for each; one input per row.
-    output : {"affine", "softmax"}
-        The outputs themselves, or their softmax, which loses one dimension per input.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L)
+        The outputs themselves, their softmax, which loses one dimension per input, or linear
+        combinations of them (by one `local_dimension` for each network).
     rng : int or numpy.random.Generator
         Source of the random primes and tests.  The same seed gives the same result for any
         number of threads, and what it gives for one network does not depend on the others.
@@ -149,7 +151,6 @@ def local_dimensions(
     >>> int(dimensions[1])
     1
     """
-    choice("output", output, OUTPUTS)
     seed = as_seed(rng)
     callable_or_none("progress", progress)
     integer("primes", primes, low=1)
@@ -160,8 +161,9 @@ def local_dimensions(
     shape = ("N", architecture.widths[0])
     X = float_array("inputs", inputs, (len(thetas), *shape) if inputs.ndim == 3 else shape)
     X = X if X.ndim == 3 else X[np.newaxis]
-    if fits(architecture):
-        return _dimensions(Bulk(architecture, output, seed, primes).run(thetas, X, progress), seed)
+    head = Head.of(output, architecture.widths[-1])
+    if fits(architecture) and head.name in OUTPUTS:
+        return _dimensions(Bulk(architecture, head.C, seed, primes).run(thetas, X, progress), seed)
     found = Found.nothing(len(thetas))
     for k, theta in enumerate(thetas):
         network, sample = Network(architecture, theta), X[k if len(X) > 1 else 0]

@@ -9,6 +9,7 @@ import numpy as np
 from patterndim.architecture import Architecture, Connection
 from patterndim.arithmetic import Support
 from patterndim.factors import Factors, factor
+from patterndim.heads import Head, at
 from patterndim.pattern import ActivationPattern
 from patterndim.typing import AnyArray, BoolArray, FloatArray, IntArray
 
@@ -33,73 +34,83 @@ def certain_bound(
     X: FloatArray,
     pattern: ActivationPattern,
     gate: Sequence[AnyArray],
-    C: FloatArray,
+    head: Head,
 ) -> Bound:
-    """
-    Least of the known upper bounds of rank C J, for every theta with this pattern.
-
-    ``C`` is the map from the outputs to those that count, of full row rank.
-    """
+    """Least of the known upper bounds of rank C J, for every theta with this pattern."""
     bounds = [
-        output_bound(X, len(C)),
-        parameter_bound(architecture, X, gate, len(C)),
-        region_bound(architecture, X, pattern, len(C)),
+        output_bound(X, head),
+        parameter_bound(architecture, X, gate, head),
+        region_bound(architecture, X, pattern, head),
     ]
     return min(bounds, key=lambda bound: bound.value)
 
 
-def output_bound(X: FloatArray, outputs: int) -> Bound:
-    """Number of rows: N n_L, or N (n_L - 1) behind a softmax."""
-    return Bound(outputs * len(X), "outputs")
+def output_bound(X: FloatArray, head: Head) -> Bound:
+    """Sum of the ranks of the maps C_x: N n_L, or N (n_L - 1) behind a softmax."""
+    return Bound(int(head.ranks(len(X)).sum()), "outputs")
 
 
 def region_bound(
-    architecture: Architecture, X: FloatArray, pattern: ActivationPattern, outputs: int
+    architecture: Architecture, X: FloatArray, pattern: ActivationPattern, head: Head
 ) -> Bound:
-    """
-    Outputs times the sum over perceived regions of min(samples there, n_0 + 1).
-
-    Within one activation pattern the row of J for one output is an affine function of the input.
-    """
-    sizes = np.bincount(pattern.regions()) if pattern.masks else np.array([len(X)])
-    span = architecture.widths[0] + 1
-    return Bound(outputs * int(np.minimum(sizes, span).sum()), "regions")
+    """Bound by what each perceived region can add, with min(samples, n_0 + 1) inputs in each."""
+    regions = _regions(X, pattern)
+    inputs = np.minimum(np.bincount(regions), architecture.widths[0] + 1)
+    return Bound(_by_region(regions, inputs, head), "regions")
 
 
-def input_bound(X: FloatArray, pattern: ActivationPattern, outputs: int) -> Bound:
+def _regions(X: FloatArray, pattern: ActivationPattern) -> IntArray:
+    return pattern.regions() if pattern.masks else np.zeros(len(X), dtype=np.int64)
+
+
+def _by_region(regions: IntArray, inputs: IntArray, head: Head) -> int:
     """
-    Outputs times the sum over perceived regions of a bound on the rank of their inputs.
+    Sum over perceived regions of what they can add, given bounds of the rank of their inputs.
+
+    Within one activation pattern the row of J for one output is an affine function of the input:
+    so the rows w J_x, for one combination w of the outputs, span at most the rank of the inputs
+    with a 1 appended.  The rows of all C_x J_x are combinations of those for w in a basis of what
+    the rows of the C_x span together.  Nor can they be more than the sum of the ranks of the C_x.
+    """
+    ranks = np.bincount(regions, head.ranks(len(regions))).astype(np.int64)
+    return int(np.minimum(ranks, head.spans(regions) * inputs).sum())
+
+
+def input_bound(X: FloatArray, pattern: ActivationPattern, head: Head) -> Bound:
+    """
+    Bound by what each perceived region can add, with a bound on the rank of its inputs.
 
     With a 1 appended these have at most the rank that there are distinct ones, and one more than
     coordinates that vary among them.  Finer than `region_bound`, where regions hold few inputs.
     """
-    regions = pattern.regions() if pattern.masks else np.zeros(len(X), dtype=np.int64)
+    regions = _regions(X, pattern)
     order = np.argsort(regions, kind="stable")
     sizes = np.bincount(regions)
     ends = np.cumsum(sizes)
-    total, first = 0, 0
+    inputs, first = np.zeros(len(sizes), dtype=np.int64), 0
     while first < len(sizes):
         # As many whole regions as fit in a chunk, or one larger one, which counts as it is.
         start = ends[first] - sizes[first]
         last = max(int(np.searchsorted(ends, start + CHUNK, side="right")), first + 1)
         if sizes[first] > CHUNK:
-            total += min(int(sizes[first]), X.shape[1] + 1)
+            inputs[first] = min(int(sizes[first]), X.shape[1] + 1)
         else:
             some = order[start : ends[last - 1]]
-            total += _input_ranks(X[some], regions[some])
+            inputs[first:last] = _input_ranks(X[some], regions[some])
         first = last
-    return Bound(outputs * total, "inputs")
+    return Bound(_by_region(regions, inputs, head), "inputs")
 
 
-def _input_ranks(X: FloatArray, regions: IntArray) -> int:
-    """Sum over regions, whose inputs are consecutive, of a bound on the rank of their inputs."""
+def _input_ranks(X: FloatArray, regions: IntArray) -> IntArray:
+    """Bounds on the rank of the inputs of regions, whose inputs are consecutive."""
     starts = np.flatnonzero(np.diff(regions, prepend=-1))
     low, high = (f.reduceat(X, starts, axis=0) for f in (np.minimum, np.maximum))
     varying = (low != high).sum(axis=1)
     # One input may stand in several regions: patterns can be given.
     _, first = np.unique(_rows(np.column_stack([X, regions])), return_index=True)
     distinct = np.bincount(np.searchsorted(starts, first, side="right") - 1)
-    return int(np.minimum(distinct, varying + 1).sum())
+    found: IntArray = np.minimum(distinct, varying + 1)
+    return found
 
 
 def _rows(X: FloatArray) -> AnyArray:
@@ -109,7 +120,7 @@ def _rows(X: FloatArray) -> AnyArray:
 
 
 def parameter_bound(
-    architecture: Architecture, X: FloatArray, gate: Sequence[AnyArray], outputs: int
+    architecture: Architecture, X: FloatArray, gate: Sequence[AnyArray], head: Head
 ) -> Bound:
     """
     Live parameters minus independent rescalings.
@@ -120,21 +131,24 @@ def parameter_bound(
     by the same factor (neurons joined by an identity together); `independent_rescalings` counts
     how many tangent vectors of that are independent at generic theta.  So the generic rank is at
     most the difference, and the rank at any theta is at most the generic rank.
+
+    Of the parameters that lead from one neuron to the outputs no more count than the rows of all
+    C_x span: moving those live ones along w with C_x w = 0 at every x changes nothing.  At generic
+    theta no rescaling does that, as a live parameter of the neuron leads to an output that counts.
     """
-    live = live_parameters(architecture, X, gate)
+    live = live_parameters(architecture, X, gate, head)
     count = 0
     last = len(architecture.layers) - 1
     for v in range(1, last + 1):
         incoming = [e for e in architecture.incoming[v] if architecture.connections[e].trainable]
         for array in (*(live.weights[e] for e in incoming), live.biases[v]):
             if array is not None:
-                # Of the output layer only the combinations by C count: C W and C b.
-                total = int(array.sum())
-                count += total // architecture.widths[last] * outputs if v == last else total
+                most = head.span if v == last else len(array)
+                count += int(np.minimum(array.sum(axis=0), most).sum())
     return Bound(count - independent_rescalings(architecture, live), "parameters")
 
 
-def every_sample_bound(architecture: Architecture, outputs: int) -> Bound:
+def every_sample_bound(architecture: Architecture, head: Head) -> Bound:
     """
     Bound for every sample: parameters minus independent rescalings.
 
@@ -142,11 +156,11 @@ def every_sample_bound(architecture: Architecture, outputs: int) -> Bound:
     parameters are live; the rescalings of a neuron leave the network unchanged whichever of its
     parameters die at a sample.
     """
-    if not outputs:
+    if not head.span:
         return Bound(0, "outputs")
     X = np.ones((1, architecture.widths[0]))
     gate = [np.ones((1, architecture.widths[v])) for v in architecture.hidden_layers]
-    return parameter_bound(architecture, X, gate, outputs)
+    return parameter_bound(architecture, X, gate, head)
 
 
 @dataclass(frozen=True)
@@ -178,6 +192,7 @@ def live_parameters(
     architecture: Architecture,
     X: FloatArray,
     gate: Sequence[AnyArray],
+    head: Head,
     theta: FloatArray | None = None,
 ) -> Live:
     """
@@ -186,8 +201,6 @@ def live_parameters(
     At given parameters only nonzero weights carry a path; by default all may be nonzero.
     """
     ones = np.ones(architecture.parameter_count) if theta is None else theta
-    # Every output is reached alike, so one row is enough.
-    any_output = np.ones((1, architecture.widths[-1]))
     weights = [
         np.zeros((architecture.widths[c.target], architecture.widths[c.source]), dtype=np.bool_)
         for c in architecture.connections
@@ -196,7 +209,8 @@ def live_parameters(
     for start in range(0, len(X), CHUNK):
         some = slice(start, start + CHUNK)
         part = [values[some] for values in gate]
-        paths = factor(architecture, ones, X[some], part, Support(), any_output)
+        # Where a path leads does not matter, if it counts: one row is enough.
+        paths = factor(architecture, ones, X[some], part, Support(), at(head.reach, some))
         for live, connection in zip(weights, architecture.connections, strict=True):
             live |= _carried(paths, connection)
         for v, neurons in enumerate(reached[1:], start=1):

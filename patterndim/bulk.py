@@ -8,7 +8,6 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.arithmetic import MODULUS_RANGE, Modular, prime_failure, random_prime
-from patterndim.factors import output_map
 from patterndim.kernels import bulk_bounds, bulk_patterns, bulk_ranks
 from patterndim.minors import entry_bits
 from patterndim.network import Network
@@ -16,8 +15,8 @@ from patterndim.parallel import share_rows
 from patterndim.pattern import activation_pattern
 from patterndim.typing import BoolArray, FloatArray, IntArray
 
-#: Names of the bounds that `bulk_bounds` numbers.
-BOUNDS = ("outputs", "parameters", "regions")
+#: Names of the bounds; `bulk_bounds` numbers the first three.
+BOUNDS = ("outputs", "parameters", "regions", "inputs", "symmetries")
 #: Most parameters: beyond, blocked elimination of one network at a time catches up.
 LARGEST = 1000
 #: Networks per batch, and bytes that their masks may take.
@@ -75,17 +74,17 @@ def fits(architecture: Architecture) -> bool:
 
 class Bulk:
     """
-    The computation for one architecture, one output map and one seed.
+    The computation for one architecture, one map C (k, n_L) of full row rank and one seed.
 
     The primes and the random directions are the same for all networks, so what is found about
     one of them does not depend on the others.
     """
 
-    def __init__(self, architecture: Architecture, output: str, seed: int, primes: int) -> None:
+    def __init__(self, architecture: Architecture, C: FloatArray, seed: int, primes: int) -> None:
         rng = np.random.default_rng(seed)
         self.architecture = architecture
         self.graphs = graphs(architecture)
-        self.C = output_map(architecture.widths[-1], output)
+        self.C = C
         self.trials = []
         for _ in range(primes):
             arithmetic = Modular(random_prime(rng))

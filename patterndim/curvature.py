@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndim.dimension import Dimension, local_dimension
-from patterndim.errors import NonFiniteError
+from patterndim.errors import ArgumentError, NonFiniteError
 from patterndim.factors import Factors, real_factors
-from patterndim.jacobian import pullback, pushforward
+from patterndim.heads import softmax
 from patterndim.network import Network
+from patterndim.products import pullback, pushforward
 from patterndim.tangent_kernel import gram, self_blocks
-from patterndim.typing import ArrayLike, FloatArray, Seed
+from patterndim.typing import ArrayLike, FloatArray, Output, Seed
 from patterndim.validation import choice, integer
 
 LOSSES = ("square", "cross-entropy")
@@ -69,7 +70,13 @@ class Flatness:
 
 
 def flatness(
-    network: Network, inputs: ArrayLike, *, loss: str = "square", top: int = 1, rng: Seed = 0
+    network: Network,
+    inputs: ArrayLike,
+    *,
+    loss: str = "square",
+    output: Output = "affine",
+    top: int = 1,
+    rng: Seed = 0,
 ) -> Flatness:
     """
     Number of flat directions at a sample, and the curvature of a loss from the factors.
@@ -86,6 +93,9 @@ def flatness(
         The sample, one input per row.
     loss : {"square", "cross-entropy"}
         As in `patterndim.training.sgd`; neither Gauss-Newton matrix depends on the targets.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `parameter_jacobian`: the outputs are those of the head, and J is C J.  The loss
+        "cross-entropy" has its own softmax, so it takes the affine outputs.
     top : int
         How many eigenvalues to find.
     rng : int or numpy.random.Generator
@@ -115,34 +125,26 @@ def flatness(
     """
     choice("loss", loss, LOSSES)
     integer("top", top, low=1)
-    affine = local_dimension(network, inputs, rng=rng)
-    softmax = loss == "cross-entropy"
-    seen = affine
-    if softmax:
-        # H = F F^T with the kernel of C: J^T H J has the rank of C J.
-        seed = rng if affine.seed is None else affine.seed
+    if loss == "cross-entropy" and not (isinstance(output, str) and output == "affine"):
+        raise ArgumentError('output must be "affine" with loss "cross-entropy", got another one')
+    dimension = local_dimension(network, inputs, output=output, rng=rng)
+    factors = real_factors(network, inputs, output)
+    plain = _curvature(dimension, factors, top)
+    seen, mean = dimension, plain
+    if loss == "cross-entropy":
+        # H = F F^T has the kernel that the softmax has: J^T H J has the rank behind it.
+        seed = rng if dimension.seed is None else dimension.seed
         seen = local_dimension(network, inputs, output="softmax", rng=seed)
-    factors = real_factors(network, inputs)
+        root = _root(softmax(factors.outputs)).transpose(0, 2, 1)
+        mean = _curvature(seen, real_factors(network, inputs, root), top)
     N = len(factors.outputs)
-    roots = _roots(factors.outputs) if softmax else None
-    with np.errstate(over="ignore", invalid="ignore"):
-        trace = _trace(factors, None)
-    if not np.isfinite(trace):
-        raise NonFiniteError("inputs must not make J^T J overflow float64, got an overflow")
-    plain = Curvature(affine, trace, _eigenvalues(factors, None, top))
-    if roots is None:
-        newton = Curvature(seen, plain.trace / N, plain.eigenvalues / N)
-    else:
-        values = _eigenvalues(factors, roots, top) / N
-        newton = Curvature(seen, _trace(factors, roots) / N, values)
-    value = network.parameter_count - affine.value
-    return Flatness(value, affine, plain, newton, loss)
+    newton = Curvature(seen, mean.trace / N, mean.eigenvalues / N)
+    value = network.parameter_count - dimension.value
+    return Flatness(value, dimension, plain, newton, loss)
 
 
-def _roots(outputs: FloatArray) -> FloatArray:
-    """F with F F^T = diag(q) - q q^T for the softmax q of each row, shape (N, n_L, n_L)."""
-    q = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    q /= q.sum(axis=1, keepdims=True)
+def _root(q: FloatArray) -> FloatArray:
+    """F with F F^T = diag(q) - q q^T for the rows of q, which add up to 1: (N, n_L, n_L)."""
     root = np.sqrt(q)
     F: FloatArray = (
         root[:, :, np.newaxis] * np.eye(q.shape[1]) - q[:, :, np.newaxis] * (root[:, np.newaxis, :])
@@ -150,34 +152,27 @@ def _roots(outputs: FloatArray) -> FloatArray:
     return F
 
 
-def _trace(factors: Factors, roots: FloatArray | None) -> float:
-    """Sum of the squares of J, or of F^T J."""
-    K = self_blocks(factors)
-    if roots is None:
-        return float(np.einsum("xcc->", K))
-    return float(np.einsum("xcd,xce,xde->", K, roots, roots))
+def _curvature(rank: Dimension, factors: Factors, top: int) -> Curvature:
+    """Curvature of J^T J, J being that of the factors."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        trace = float(np.einsum("xcc->", self_blocks(factors)))
+    if not np.isfinite(trace):
+        raise NonFiniteError("inputs must not make J^T J overflow float64, got an overflow")
+    return Curvature(rank, trace, _eigenvalues(factors, top))
 
 
-def _eigenvalues(factors: Factors, roots: FloatArray | None, top: int) -> FloatArray:
-    """Largest eigenvalues of J^T J, or of J^T F F^T J, at most as many as there can be."""
+def _eigenvalues(factors: Factors, top: int) -> FloatArray:
+    """Largest eigenvalues of J^T J, at most as many as there can be."""
     from scipy.linalg import eigvalsh
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    N, count = factors.outputs.shape
-    P = factors.architecture.parameter_count
-    top = min(top, N * count, P)
-    if min(N * count, P) <= max(SMALL, 2 * top):
-        K = gram(factors, factors, "full")
-        if roots is not None:
-            K = np.einsum("xcd,xcyf,yfg->xdyg", roots, K.reshape(N, count, N, count), roots)
-        found = eigvalsh(K.reshape(N * count, N * count))[::-1][:top]
-        return np.maximum(found, 0.0)
+    rows, P = len(factors.outputs) * factors.count, factors.architecture.parameter_count
+    top = min(top, rows, P)
+    if min(rows, P) <= max(SMALL, 2 * top):
+        return np.maximum(eigvalsh(gram(factors, factors, "full"))[::-1][:top], 0.0)
 
     def product(v: FloatArray) -> FloatArray:
-        u = pushforward(factors, v.reshape(-1))
-        if roots is not None:
-            u = np.einsum("xcd,xed,xe->xc", roots, roots, u.reshape(N, count)).reshape(-1)
-        return pullback(factors, u)
+        return pullback(factors, pushforward(factors, v.reshape(-1)))
 
     operator = LinearOperator((P, P), matvec=product, dtype=np.dtype(np.float64))
     start = np.random.default_rng(0).standard_normal(P)

@@ -9,15 +9,15 @@ from patterndim.architecture import Architecture
 from patterndim.elimination import Progress
 from patterndim.errors import KindError, MemoryLimitError
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern, activation_pattern, check_inputs
 from patterndim.rank.result import Rank
-from patterndim.typing import ArrayLike, Seed
+from patterndim.typing import ArrayLike, Output, Seed
 from patterndim.validation import byte_count, callable_or_none, choice, float_array, integer
 from patterndim.validation import seed as as_seed
 
 METHODS = ("modular", "sketched", "numerical")
-OUTPUTS = ("affine", "softmax")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Dimension(Rank):
     uncertain : int
         Signs that needed exact arithmetic.
     bound : str
-        Which bound ``upper`` is: "outputs" (N n_L, or N (n_L - 1) behind a softmax),
+        Which bound ``upper`` is: "outputs" (N n_L, or N (n_L - 1) behind a softmax, or a bound of
+        the sum of the ranks of the Jacobians of the head),
         "parameters" (live parameters minus rescalings), "regions" or "inputs" (the number, or the
         rank, of the inputs in each perceived activation region) or "symmetries" (live parameters
         minus rescalings and what linear and aligned neurons add).
@@ -67,7 +68,7 @@ def local_dimension(
     inputs: ArrayLike,
     *,
     method: str = "modular",
-    output: str = "affine",
+    output: Output = "affine",
     rng: Seed = 0,
     primes: int | None = None,
     memory: int | str | None = None,
@@ -95,8 +96,11 @@ def local_dimension(
     method : {"modular", "sketched", "numerical"}
         Elimination of a structured sketch modulo a prime; singular values of a float64 sketch;
         singular values of J itself (which takes N * n_L * P * 8 bytes).
-    output : {"affine", "softmax"}
-        The outputs themselves, or their softmax, which loses one dimension per input.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        What stands behind the outputs: nothing; a softmax, which loses one dimension per input;
+        or a differentiable head, by its Jacobian with respect to the outputs, one matrix for all
+        inputs or one for each.  Floats are exact numbers here: the Jacobian of a softmax rounded
+        to float64 has full rank.
     rng : int or numpy.random.Generator
         Source of the random prime and sketch.  The same seed gives the same result for any
         number of threads.
@@ -123,8 +127,8 @@ def local_dimension(
     Raises
     ------
     ShapeError, NonFiniteError, KindError
-        If ``inputs`` is not a finite real array of shape (N, n_0), or for the float methods if
-        the network overflows float64 there.
+        If ``inputs`` is not a finite real array of shape (N, n_0), ``output`` not as above, or
+        for the float methods if the network overflows float64 there.
     ArgumentError
         If an option is not one of those above.
     MemoryLimitError
@@ -150,15 +154,15 @@ def local_dimension(
     (2, 'proved', 'regions')
     """
     choice("method", method, METHODS)
-    choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
     _check_executor(executor)
     if primes is not None:
         integer("primes", primes, low=1)
     X = check_inputs(network, inputs)
+    head = Head.of(output, network.widths[-1], len(X))
     pattern = activation_pattern(network, X)
-    frozen = FrozenJacobian.build(network.architecture, X, pattern, output)
+    frozen = FrozenJacobian.build(network.architecture, X, pattern, head)
     if method == "modular":
         exact = partial(elimination.modular, limit=limit, executor=executor)
         return as_dimension(exact(frozen, network.theta, seed, primes, progress), frozen)
@@ -173,7 +177,7 @@ def generic_dimension(
     inputs: ArrayLike,
     pattern: ActivationPattern | None = None,
     *,
-    output: str = "affine",
+    output: Output = "affine",
     rng: Seed = 0,
     primes: int | None = None,
     memory: int | str | None = None,
@@ -229,7 +233,6 @@ def generic_dimension(
     >>> int(local_dimension(network, X)), int(generic_dimension(network, X))
     (4, 5)
     """
-    choice("output", output, OUTPUTS)
     seed, limit = as_seed(rng), byte_count(memory)
     callable_or_none("progress", progress)
     _check_executor(executor)
@@ -246,6 +249,7 @@ def generic_dimension(
     if not isinstance(pattern, ActivationPattern):
         raise KindError(f"pattern must be an ActivationPattern, got {type(pattern).__name__}")
     pattern.check(architecture, len(X))
-    frozen = FrozenJacobian.build(architecture, X, pattern, output)
+    head = Head.of(output, architecture.widths[-1], len(X))
+    frozen = FrozenJacobian.build(architecture, X, pattern, head)
     exact = partial(elimination.modular, limit=limit, executor=executor)
     return as_dimension(exact(frozen, None, seed, primes, progress), frozen)

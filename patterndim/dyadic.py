@@ -1,5 +1,6 @@
 """Floats as what they are: integers times powers of two."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,3 +39,33 @@ def dyadic(values: FloatArray) -> tuple[IntegerArray, int]:
     shift = np.where(values == 0, 0, exponent - 53 - low).astype(object)
     flat = [m << s if s >= 0 else m >> -s for m, s in zip(mantissa.flat, shift.flat, strict=True)]
     return np.array([*flat, None], dtype=object)[:-1].reshape(values.shape), low
+
+
+def null_vectors(values: FloatArray, vectors: IntegerArray) -> IntegerArray:
+    """
+    Basis of the integer combinations w of the rows of ``vectors`` with ``values @ w == 0``.
+
+    Exact: of floats (m, n) and integer vectors (d, n), by elimination without fractions, where
+    after each step all pivots are equal and the division by the one before leaves no remainder.
+    """
+    A = dyadic(values)[0] @ vectors.T
+    pivots: list[int] = []
+    before = 1
+    for column in range(A.shape[1]):
+        row = len(pivots)
+        below = np.flatnonzero(A[row:, column])
+        if below.size:
+            A[[row, row + below[0]]] = A[[row + below[0], row]]
+            pivot, others = A[row, column], np.arange(len(A)) != row
+            taken = np.outer(A[others, column], A[row])
+            A[others] = (A[others] * pivot - taken) // before
+            pivots.append(column)
+            before = pivot
+    free = np.setdiff1d(np.arange(A.shape[1]), pivots)
+    found = np.zeros((len(free), A.shape[1]), dtype=object)
+    found[np.arange(len(free)), free] = before
+    found[:, pivots] = -A[: len(pivots), free].T
+    basis = found @ vectors
+    for w in basis:
+        w //= math.gcd(*w)
+    return basis

@@ -8,9 +8,10 @@ import numpy as np
 from patterndim import elimination
 from patterndim.arithmetic import Modular, Real, random_prime
 from patterndim.bounds import live_parameters
-from patterndim.dimension import OUTPUTS, Dimension, as_dimension
+from patterndim.dimension import Dimension, as_dimension
 from patterndim.elimination import Progress
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.invisible import complement, orthonormal
 from patterndim.network import Network
 from patterndim.neurons import Mechanism, NeuronState, mechanisms, neuron_states
@@ -19,12 +20,12 @@ from patterndim.plan import SPARE
 from patterndim.rank.echelon import Echelon
 from patterndim.redundancy import SYMMETRIES, Share, blocks, dead_by_layer, shares
 from patterndim.rows import combine_rows
-from patterndim.typing import ArrayLike, FloatArray, Seed
-from patterndim.validation import callable_or_none, choice, float_array, integer
+from patterndim.typing import ArrayLike, FloatArray, Output, Seed
+from patterndim.validation import callable_or_none, float_array, integer
 from patterndim.validation import seed as as_seed
 
 #: Causes in the order in which directions are attributed to them.
-CAUSES = ("dead", "rescaling", "softmax", "linear", "aligned", "hidden", "few inputs")
+CAUSES = ("dead", "rescaling", "softmax", "head", "linear", "aligned", "hidden", "few inputs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ class Explanation:
             return np.zeros((0, self.network.parameter_count))
         wide, theta = self._wide, self.network.theta
         basis, _, _ = orthonormal(wide, self.network, self.reachable.value)
-        live = live_parameters(wide.architecture, wide.X, wide.passing, theta)
+        live = live_parameters(wide.architecture, wide.X, wide.passing, wide.head, theta)
         known = (block.vectors for block in blocks(wide, theta, Real(), SYMMETRIES))
         return complement(basis, ~live.parameters(wide.architecture), known, count)
 
@@ -123,7 +124,7 @@ def explain(
     inputs: ArrayLike,
     *,
     probes: ArrayLike | int | None = None,
-    output: str = "affine",
+    output: Output = "affine",
     rng: Seed = 0,
     primes: int | None = None,
     progress: Progress | None = None,
@@ -133,7 +134,7 @@ def explain(
 
     Directions that leave the outputs unchanged to first order are attributed in this order.
     First those that no input shows, neither the sample nor further ones (``probes``): parameters
-    of dead neurons, rescalings, what a softmax hides, mixing and shifting of linear neurons,
+    of dead neurons, rescalings, what a head hides, mixing and shifting of linear neurons,
     mixing of aligned neurons, and what is left, hidden symmetries.  Then those that the further
     inputs show and the sample does not: because neurons are dead, linear or aligned on it, and
     what is left, too few inputs.  Each share is a difference of dimensions of nested subspaces,
@@ -149,8 +150,8 @@ def explain(
         Further inputs, or how many of them to draw: Gaussian around the mean of the sample, at
         standard deviations from a tenth to a hundred times that of the sample.  By default so
         many that twice the number of parameters is met by outputs.  0 for none.
-    output : {"affine", "softmax"}
-        As in `local_dimension`.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `local_dimension`; one matrix for each input only with ``probes=0``.
     rng, primes, progress
         As in `local_dimension`.
 
@@ -178,7 +179,6 @@ def explain(
     >>> explanation.deficit, explanation.count("rescaling"), explanation.count("aligned")
     (4, 2, 2)
     """
-    choice("output", output, OUTPUTS)
     seed = as_seed(rng)
     if primes is not None:
         integer("primes", primes, low=1)
@@ -186,8 +186,9 @@ def explain(
     X = check_inputs(network, inputs)
     generator = np.random.default_rng(seed)
     extra = _probes(network, X, probes, generator)
-    frozen = _freeze(network, X, output)
-    wide = _freeze(network, np.concatenate([X, extra]), output) if len(extra) else frozen
+    head = Head.of(output, network.widths[-1], None if len(extra) else len(X))
+    frozen = _freeze(network, X, head)
+    wide = _freeze(network, np.concatenate([X, extra]), head) if len(extra) else frozen
     rank = elimination.modular(frozen, network.theta, seed, primes, progress)
     most = rank
     if len(extra):
@@ -213,8 +214,8 @@ def explain(
     )
 
 
-def _freeze(network: Network, X: FloatArray, output: str) -> FrozenJacobian:
-    return FrozenJacobian.build(network.architecture, X, activation_pattern(network, X), output)
+def _freeze(network: Network, X: FloatArray, head: Head) -> FrozenJacobian:
+    return FrozenJacobian.build(network.architecture, X, activation_pattern(network, X), head)
 
 
 def _probes(
@@ -223,7 +224,7 @@ def _probes(
     """Further inputs: given, or drawn so that near and far regions are met."""
     if probes is None:
         probes = -(-2 * network.parameter_count // network.widths[-1])
-    if np.ndim(probes) > 0:
+    if hasattr(probes, "__dlpack__") or np.ndim(probes) > 0:
         return float_array("probes", probes, ("M", network.widths[0]))
     count = integer("probes", probes, low=0)
     spread = X.std() or 1.0
@@ -236,7 +237,7 @@ def _always(
     wide: FrozenJacobian, network: Network, theta: FloatArray, arithmetic: Modular, rank: int
 ) -> list[Share]:
     """Shares of what no input shows; what the symmetries leave is hidden."""
-    live = live_parameters(wide.architecture, wide.X, wide.passing, network.theta)
+    live = live_parameters(wide.architecture, wide.X, wide.passing, wide.head, network.theta)
     found = shares(wide, theta, arithmetic, live.parameters(wide.architecture))
     known = sum(share.count for share in found)
     hidden = network.parameter_count - rank - known
@@ -263,7 +264,9 @@ def _sample(
         return []
     rows = combine_rows(wide, theta, arithmetic, rng, missing + SPARE)
     echelon = Echelon(arithmetic, len(rows))
-    live = live_parameters(frozen.architecture, frozen.X, frozen.passing, network.theta)
+    live = live_parameters(
+        frozen.architecture, frozen.X, frozen.passing, frozen.head, network.theta
+    )
     dead = ~live.parameters(frozen.architecture)
     found = []
     for layer, where in dead_by_layer(frozen, dead):

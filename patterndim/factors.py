@@ -21,9 +21,10 @@ import numpy as np
 from patterndim.architecture import Architecture
 from patterndim.arithmetic import Real
 from patterndim.errors import NonFiniteError
+from patterndim.heads import Head, seed, softmax_jacobian
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
-from patterndim.typing import ArrayLike, BoolArray, FloatArray
+from patterndim.typing import ArrayLike, BoolArray, FloatArray, Output
 
 
 class Arithmetic(Protocol):
@@ -62,6 +63,11 @@ class Factors:
     def outputs(self) -> FloatArray:
         """Outputs of the network, shape (N, n_L)."""
         return self.activations[-1]
+
+    @property
+    def count(self) -> int:
+        """Number k of rows of C J for each input."""
+        return len(self.sensitivity(len(self.activations) - 1))
 
     def sensitivity(self, v: int) -> FloatArray:
         """B_v, shape (outputs, N, n_v)."""
@@ -106,7 +112,7 @@ def propagate(
 def backpropagate(
     architecture: Architecture,
     theta: FloatArray,
-    seed: FloatArray,
+    start: FloatArray,
     gate: Sequence[FloatArray],
     arithmetic: Arithmetic,
     *,
@@ -114,10 +120,10 @@ def backpropagate(
 ) -> tuple[FloatArray | None, ...]:
     """Sensitivities of all layers, shapes (outputs, N, n_v), from that of the outputs."""
     weights = architecture.weights_of(theta)
-    outputs, inputs, _ = seed.shape
+    outputs, inputs, _ = start.shape
     last = len(architecture.layers) - 1
     first = 0 if to_input else 1
-    found: list[FloatArray | None] = [None] * last + [seed]
+    found: list[FloatArray | None] = [None] * last + [start]
     for u in range(last - 1, first - 1, -1):
         total = np.zeros((outputs, inputs, architecture.widths[u]))
         for W, connection in zip(weights, architecture.connections, strict=True):
@@ -133,19 +139,6 @@ def backpropagate(
     return tuple(found)
 
 
-def output_map(outputs: int, output: str) -> FloatArray:
-    """
-    Linear map of the outputs whose rank counts: the identity, or differences for a softmax.
-
-    The Jacobian diag(q) - q q^T of a softmax has kernel spanned by (1, ..., 1) for every q > 0, so
-    behind a softmax J has the rank of C J, where C takes the differences with the last output.
-    """
-    C = np.eye(outputs)
-    if output == "softmax":
-        C = C[:-1] - C[-1]
-    return C
-
-
 def factor(
     architecture: Architecture,
     theta: FloatArray,
@@ -156,20 +149,35 @@ def factor(
     *,
     to_input: bool = False,
 ) -> Factors:
-    """Factors of C J: all arguments are floats and are encoded here; C has shape (k, n_L)."""
+    """
+    Factors of C J: all arguments are floats and are encoded here.
+
+    C has shape (k, n_L), or (N, k, n_L) with one map for each input.
+    """
     theta, X = arithmetic.encode(theta), arithmetic.encode(X)
     gate = [arithmetic.encode(values) for values in gate]
-    seed = np.repeat(arithmetic.encode(C)[:, np.newaxis, :], len(X), axis=1)
+    start = seed(arithmetic.encode(C), len(X))
     activations = propagate(architecture, theta, X, gate, arithmetic)
-    sensitivities = backpropagate(architecture, theta, seed, gate, arithmetic, to_input=to_input)
+    sensitivities = backpropagate(architecture, theta, start, gate, arithmetic, to_input=to_input)
     return Factors(architecture, activations, sensitivities)
 
 
-def real_factors(network: Network, inputs: ArrayLike, *, to_input: bool = False) -> Factors:
-    """Factors in float64 of a network at a sample, with certified masks; errors as `checked`."""
+def real_factors(
+    network: Network, inputs: ArrayLike, output: Output = "affine", *, to_input: bool = False
+) -> Factors:
+    """
+    Factors in float64 of C J at a sample, with certified masks; errors as `checked`.
+
+    Behind a softmax C is its Jacobian, not the differences that have the same rank.
+    """
     X = check_inputs(network, inputs)
+    head = Head.of(output, network.widths[-1], len(X))
     gate = gates(network.architecture, activation_pattern(network, X).masks)
-    C = output_map(network.widths[-1], "affine")
+    C = head.C
+    if head.name == "softmax":
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = propagate(network.architecture, network.theta, X, gate, Real())[-1]
+            C = softmax_jacobian(z)
     return checked(network, X, gate, C, to_input=to_input)
 
 

@@ -30,8 +30,8 @@ def failure(
         chance = size * _degree(frozen.architecture) / least
         # The coefficients of a minor are bounded by its value at ones, absolute values inside.
         theta = np.ones(frozen.architecture.parameter_count)
-    lowest = _lowest_entry(frozen.architecture, theta, frozen.X)
-    largest = _largest_entry(frozen.architecture, theta, frozen.X)
+    lowest = _lowest_entry(frozen.architecture, theta, frozen.X, frozen.head.C)
+    largest = _largest_entry(frozen.architecture, theta, frozen.X, frozen.head.C)
     chance += prime_failure(size * (largest + np.log2(size) - lowest))
     chance += (2.0 * columns / least) ** spare + 64.0 * (1.0 / least) ** spare
     return float(min(1.0, chance))
@@ -50,17 +50,19 @@ def _degree(architecture: Architecture) -> int:
     return max([*entries, *B])
 
 
-def _largest_entry(architecture: Architecture, theta: FloatArray, X: FloatArray) -> float:
+def _largest_entry(
+    architecture: Architecture, theta: FloatArray, X: FloatArray, C: FloatArray
+) -> float:
     """
-    Bound on log2 of the absolute values of the entries of J (and of its coefficients at ones).
+    Bound on log2 of the absolute values of the entries of C J (and of its coefficients at ones).
 
     In logarithms nothing overflows or underflows.  A layer is at most the largest absolute row
     sum of a matrix times the largest entry before it, summed over what arrives; backwards it is
-    the largest column sum.  Slopes and the entries of C are at most 1.
+    the largest column sum, from the largest entry of C on.  Slopes are at most 1.
     """
     weights, biases = architecture.weights_of(theta), architecture.biases_of(theta)
     h = [_log2(max(X.max(), -X.min()))] + [-np.inf] * (len(architecture.layers) - 1)
-    B = [-np.inf] * (len(architecture.layers) - 1) + [0.0]
+    B = [-np.inf] * (len(architecture.layers) - 1) + [_log2(np.abs(C).max(initial=0.0))]
     for v in range(1, len(architecture.layers)):
         if (b := biases[v]) is not None:
             h[v] = _log2(np.abs(b).max())
@@ -88,13 +90,15 @@ def _log2(value: float) -> float:
     return float(np.log2(value)) if value > 0.0 else -np.inf
 
 
-def _lowest_entry(architecture: Architecture, theta: FloatArray, X: FloatArray) -> int:
-    """Exponent e such that every entry of J is an integer times 2**e."""
+def _lowest_entry(
+    architecture: Architecture, theta: FloatArray, X: FloatArray, C: FloatArray
+) -> int:
+    """Exponent e such that every entry of C J is an integer times 2**e."""
     weights = [0 if W is None else lowest_bit(W) for W in architecture.weights_of(theta)]
     biases = [0 if b is None else lowest_bit(b) for b in architecture.biases_of(theta)]
     slopes = [lowest_bit(np.array([layer.slope])) for layer in architecture.layers]
     h = [_lowest_bit_of_rows(X)] + [0] * (len(slopes) - 1)
-    B = [0] * len(slopes)
+    B = [0] * (len(slopes) - 1) + [_lowest_bit_of_rows(C)]
     for v in range(1, len(slopes)):
         into = [
             h[architecture.connections[e].source] + weights[e] for e in architecture.incoming[v]

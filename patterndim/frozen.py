@@ -7,7 +7,8 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.bounds import Bound, certain_bound
-from patterndim.factors import gates, output_map
+from patterndim.factors import gates
+from patterndim.heads import Head
 from patterndim.pattern import ActivationPattern
 from patterndim.typing import BoolArray, FloatArray
 
@@ -15,14 +16,14 @@ from patterndim.typing import BoolArray, FloatArray
 @dataclass(frozen=True)
 class FrozenJacobian:
     """
-    C J for an architecture, a sample and a pattern; C maps the outputs to those that count.
+    C J for an architecture, a sample and a pattern; C is the map behind the outputs.
 
     Attributes
     ----------
     X : array of float64, shape (N, n_0)
         The sample.
-    C : array of float64, shape (outputs, n_L)
-        The identity, or differences with the last output for a softmax.
+    head : Head
+        The map behind the outputs, at every input.
     upper : Bound
         Bound of the rank that holds for all parameters.
     """
@@ -30,22 +31,22 @@ class FrozenJacobian:
     architecture: Architecture
     X: FloatArray
     pattern: ActivationPattern
-    C: FloatArray
+    head: Head
     upper: Bound
 
     @classmethod
     def build(
-        cls, architecture: Architecture, X: FloatArray, pattern: ActivationPattern, output: str
+        cls, architecture: Architecture, X: FloatArray, pattern: ActivationPattern, head: Head
     ) -> Self:
-        """Freeze the pattern; ``output`` is "affine" or "softmax"."""
-        C = output_map(architecture.widths[-1], output)
+        """Freeze the pattern."""
         passing = nonzero_gates(architecture, pattern)
-        return cls(architecture, X, pattern, C, certain_bound(architecture, X, pattern, passing, C))
+        upper = certain_bound(architecture, X, pattern, passing, head)
+        return cls(architecture, X, pattern, head, upper)
 
     @property
     def rows(self) -> int:
         """Number of rows of C J."""
-        return len(self.X) * len(self.C)
+        return len(self.X) * self.head.count
 
     @property
     def gate(self) -> tuple[FloatArray, ...]:

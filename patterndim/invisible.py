@@ -6,8 +6,9 @@ import numpy as np
 
 from patterndim.factors import checked
 from patterndim.frozen import FrozenJacobian
-from patterndim.jacobian import dense, operator
+from patterndim.jacobian import dense
 from patterndim.network import Network
+from patterndim.products import operator
 from patterndim.typing import BoolArray, FloatArray
 
 
@@ -17,7 +18,7 @@ def orthonormal(
     """Right singular vectors of C J beyond its rank, the gap there, and the check by C J v."""
     from scipy.linalg import qr, svd
 
-    factors = checked(network, frozen.X, frozen.gate, frozen.C)
+    factors = checked(network, frozen.X, frozen.gate, frozen.head.C)
     J = dense(factors)
     if J.shape[0] > J.shape[1]:
         (triangle,) = qr(J, mode="r", overwrite_a=True)

@@ -22,9 +22,9 @@ class NeuronState:
         Which one; layers count from 1.
     state, stable_state : str
         On the sample, and on all inputs that were tried: "dead" (its gate is always 0),
-        "unused" (no path of nonzero weights leads from it to an output), "linear" (its gate
-        never varies), "aligned" (its gate always equals that of another neuron of the layer),
-        or "free".
+        "unused" (no path of nonzero weights leads from it to an output that counts), "linear"
+        (its gate never varies), "aligned" (its gate always equals that of another neuron of the
+        layer), or "free".
     active : float
         Fraction of the sample on which it is active.
     partners : tuple of int
@@ -74,7 +74,7 @@ def _states(
 ) -> dict[tuple[int, int], tuple[str, tuple[int, ...]]]:
     architecture = frozen.architecture
     found: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {}
-    live = live_parameters(architecture, frozen.X, frozen.passing, theta)
+    live = live_parameters(architecture, frozen.X, frozen.passing, frozen.head, theta)
     for layer, passing in zip(architecture.hidden_layers, frozen.passing, strict=True):
         used = live.reached[layer]
         for neuron, on in enumerate(np.any(passing, axis=0)):

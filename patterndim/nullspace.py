@@ -11,12 +11,13 @@ from patterndim.elimination import Progress
 from patterndim.errors import MemoryLimitError
 from patterndim.factors import factor
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.invisible import orthonormal
 from patterndim.jacobian import dense
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.rank.echelon import Echelon
-from patterndim.typing import ArrayLike, FloatArray, IntArray, Seed
+from patterndim.typing import ArrayLike, FloatArray, IntArray, Output, Seed
 from patterndim.validation import byte_count, callable_or_none
 from patterndim.validation import seed as as_seed
 
@@ -64,6 +65,7 @@ def null_space(
     network: Network,
     inputs: ArrayLike,
     *,
+    output: Output = "affine",
     rng: Seed = 0,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -81,6 +83,10 @@ def null_space(
         ReLU network with P parameters.
     inputs : array of float64, shape (N, n_0)
         The sample, one input per row.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `local_dimension`.  Behind a softmax, J stands for the differences of the rows of
+        each input with the last one, which have the same null space; so output c in ``rows`` is
+        the c-th difference.
     rng : int or numpy.random.Generator
         Source of the primes and of the sketch.
     memory : int or str, optional
@@ -96,7 +102,7 @@ def null_space(
     Raises
     ------
     ShapeError, NonFiniteError, KindError
-        If ``inputs`` is not a finite real array of shape (N, n_0).
+        If ``inputs`` is not a finite real array of shape (N, n_0), or ``output`` not as above.
     MemoryLimitError
         If J, its residues and P * P numbers would not fit in ``memory``.
 
@@ -113,7 +119,8 @@ def null_space(
     callable_or_none("progress", progress)
     X = check_inputs(network, inputs)
     pattern = activation_pattern(network, X)
-    frozen = FrozenJacobian.build(network.architecture, X, pattern, "affine")
+    head = Head.of(output, network.widths[-1], len(X))
+    frozen = FrozenJacobian.build(network.architecture, X, pattern, head)
     P = network.parameter_count
     need = 8 * (3 * frozen.rows * P + 3 * P * P)
     if limit is not None and need > limit:
@@ -131,14 +138,14 @@ def null_space(
         gap,
         residues,
         arithmetic.modulus,
-        np.stack(np.divmod(pivots, len(frozen.C)), axis=1),
+        np.stack(np.divmod(pivots, frozen.head.count), axis=1),
         np.sort(echelon.pivot_coordinates),
     )
 
 
 def _eliminated(frozen: FrozenJacobian, theta: FloatArray, arithmetic: Modular) -> Echelon:
     """Echelon form of the rows of J, in their order."""
-    factors = factor(frozen.architecture, theta, frozen.X, frozen.gate, arithmetic, frozen.C)
+    factors = factor(frozen.architecture, theta, frozen.X, frozen.gate, arithmetic, frozen.head.C)
     echelon = Echelon(arithmetic, frozen.architecture.parameter_count)
     # Each entry is one product of residues.
     echelon.extend(arithmetic.reduce(dense(factors)))

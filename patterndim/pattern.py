@@ -13,7 +13,7 @@ from patterndim.kernels import propagation
 from patterndim.network import Network
 from patterndim.parallel import share_rows
 from patterndim.typing import ArrayLike, BoolArray, ByteArray, FloatArray, IntArray
-from patterndim.validation import float_array, integer, sequence
+from patterndim.validation import exact_array, float_array, integer, sequence
 
 #: Inputs that are propagated at once: their work space stays small.
 CHUNK = 2048
@@ -57,7 +57,8 @@ class ActivationPattern:
     @classmethod
     def from_masks(cls, masks: Sequence[ArrayLike]) -> Self:
         """Pattern given by its masks, of unknown margin."""
-        arrays = [np.asarray(mask) for mask in sequence("masks", masks)]
+        layers = enumerate(sequence("masks", masks))
+        arrays = [exact_array(f"masks[{layer}]", mask) for layer, mask in layers]
         for layer, array in enumerate(arrays):
             if array.dtype != np.bool_:
                 raise KindError(f"masks[{layer}] must be an array of bool, got dtype {array.dtype}")
@@ -81,7 +82,7 @@ class ActivationPattern:
         >>> ActivationPattern.from_packed(pattern.packed(), [3]).masks[0][1]
         array([False,  True, False])
         """
-        array = np.asarray(packed)
+        array = exact_array("packed", packed)
         widths = [integer("width of a layer", width, low=1) for width in sequence("widths", widths)]
         if array.dtype != np.uint8:
             raise KindError(f"packed must be an array of uint8, got dtype {array.dtype}")

@@ -84,7 +84,7 @@ def need(frozen: FrozenJacobian, stage: Stage, plan: Plan) -> int:
 
 def _task(frozen: FrozenJacobian, stage: Stage, plan: Plan) -> int:
     """Numbers that the sketch of one block of columns at one chunk of inputs takes."""
-    architecture, outputs = frozen.architecture, len(frozen.C)
+    architecture, outputs = frozen.architecture, frozen.head.count
     widths, connections = architecture.widths, architecture.connections
     inputs = min(plan.chunk, len(frozen.X))
     # Tiles are padded.
@@ -108,4 +108,6 @@ def _before(frozen: FrozenJacobian) -> int:
     symmetries = symmetry_size(frozen)
     # Vectors of live parameters, with a copy on the way, and their echelon form.
     counted = 3 * symmetries if symmetries <= SYMMETRIES else 0
-    return work + 6 * architecture.parameter_count + counted
+    # Residues of a head for each input.
+    maps = frozen.head.C.size if frozen.head.C.ndim == 3 else 0
+    return work + 6 * architecture.parameter_count + counted + maps

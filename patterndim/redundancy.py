@@ -39,7 +39,8 @@ class Share:
     scope : {"always", "sample"}
         Whether no input that was tried shows these directions, or only this sample does not.
     cause : str
-        "dead", "rescaling", "softmax", "linear", "aligned", "hidden" or "few inputs".
+        "dead", "rescaling", "softmax" (or "head": another one), "linear", "aligned", "hidden" or
+        "few inputs".
     layer : int or None
         Layer of the neurons (for dead parameters, the layer that they lead to).
     neurons : tuple of int
@@ -65,8 +66,10 @@ def blocks(
     if "rescaling" in causes:
         for layer, vectors in tangents.rescalings():
             yield Block("rescaling", layer, (), vectors)
-    if "softmax" in causes and len(frozen.C) < architecture.widths[-1]:
-        yield Block("softmax", len(architecture.layers) - 1, (), tangents.output_shifts())
+    cause = "softmax" if frozen.head.name == "softmax" else "head"
+    if cause in causes and len(hidden := frozen.head.hidden):
+        vectors = tangents.output_shifts(arithmetic.encode(hidden))
+        yield Block(cause, len(architecture.layers) - 1, (), vectors)
     for cause in ("linear", "aligned"):
         for group in groups:
             if cause in causes and group.linear == (cause == "linear"):
@@ -75,7 +78,7 @@ def blocks(
                     yield Block(cause, group.layer, tuple(group.neurons.tolist()), vectors)
 
 
-SYMMETRIES = ("rescaling", "softmax", "linear", "aligned")
+SYMMETRIES = ("rescaling", "softmax", "head", "linear", "aligned")
 
 
 def shares(
@@ -110,7 +113,7 @@ def finer_bound(frozen: FrozenJacobian, rng: np.random.Generator, most: float) -
 
     Symmetries are counted if that takes at most so many numbers.
     """
-    bounds = [frozen.upper, input_bound(frozen.X, frozen.pattern, len(frozen.C))]
+    bounds = [frozen.upper, input_bound(frozen.X, frozen.pattern, frozen.head)]
     if 0 < symmetry_size(frozen) <= most:
         bounds.append(symmetry_bound(frozen, rng))
     return min(bounds, key=lambda bound: bound.value)
@@ -134,7 +137,7 @@ def symmetry_bound(frozen: FrozenJacobian, rng: np.random.Generator) -> Bound:
     """
     arithmetic = Modular(random_prime(rng))
     theta = arithmetic.random(rng, (frozen.architecture.parameter_count,))
-    live = live_parameters(frozen.architecture, frozen.X, frozen.passing)
+    live = live_parameters(frozen.architecture, frozen.X, frozen.passing, frozen.head)
     mask = live.parameters(frozen.architecture)
     lost = sum(share.count for share in shares(frozen, theta, arithmetic, mask))
     return Bound(frozen.architecture.parameter_count - lost, "symmetries")

@@ -5,6 +5,7 @@ import numpy as np
 from patterndim.arithmetic import Modular
 from patterndim.factors import Factors, factor
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import at
 from patterndim.typing import FloatArray
 
 #: Inputs that are propagated at a time, and combinations that are formed at a time.
@@ -24,10 +25,11 @@ def combine_rows(
         inputs = slice(start, start + CHUNK)
         gate = [values[inputs] for values in frozen.gate]
         X = frozen.X[inputs]
-        factors = factor(frozen.architecture, theta, X, gate, arithmetic, frozen.C)
+        C = at(frozen.head.C, inputs)
+        factors = factor(frozen.architecture, theta, X, gate, arithmetic, C)
         for first in range(0, count, BATCH):
             part = out[first : first + BATCH]
-            covectors = arithmetic.random(rng, (len(part), len(frozen.C), len(X)))
+            covectors = arithmetic.random(rng, (len(part), factors.count, len(X)))
             part += pullback(factors, covectors, arithmetic)
             arithmetic.reduce(part)
     return out

@@ -19,7 +19,7 @@ def sketched(frozen: FrozenJacobian, network: Network, seed: int) -> Rank:
     """Rank by singular values of a float64 sketch."""
     if frozen.upper.value == 0:
         return Rank(0, "proved", 0, 0)
-    factors = checked(network, frozen.X, frozen.gate, frozen.C)
+    factors = checked(network, frozen.X, frozen.gate, frozen.head.C)
     tiles = FactorTiles.of(factors, TILE)
     used = 0
 
@@ -44,7 +44,7 @@ def numerical(frozen: FrozenJacobian, network: Network) -> Rank:
     """Rank by singular values of J itself."""
     if frozen.upper.value == 0:
         return Rank(0, "proved", 0, 0)
-    J = dense(checked(network, frozen.X, frozen.gate, frozen.C))
+    J = dense(checked(network, frozen.X, frozen.gate, frozen.head.C))
     return spectral_rank(J, _tolerance(frozen), frozen.upper.value)
 
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from patterndim.errors import ArgumentError, MemoryLimitError, NonFiniteError
 from patterndim.factors import Factors, real_factors
-from patterndim.jacobian import dense, operator
+from patterndim.jacobian import dense
 from patterndim.network import Network
+from patterndim.products import operator
 from patterndim.tangent_kernel import gram
-from patterndim.typing import ArrayLike, FloatArray
+from patterndim.typing import ArrayLike, FloatArray, Output
 from patterndim.validation import byte_count, choice, integer, number
 
 METHODS = ("gram", "dense", "lanczos")
@@ -47,6 +48,7 @@ def singular_values(
     inputs: ArrayLike,
     *,
     method: str = "gram",
+    output: Output = "affine",
     count: int | None = None,
     rtol: float | None = None,
     memory: int | str | None = None,
@@ -68,6 +70,8 @@ def singular_values(
     method : {"gram", "dense", "lanczos"}
         Eigenvalues of J J^T; singular values of J itself (N n_L P 8 bytes); or the ``count``
         largest ones by products with J and its transpose.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `parameter_jacobian`.
     count : int, optional
         How many of the largest values to return; by default all.  Needed for "lanczos".
     rtol : float, optional
@@ -99,8 +103,8 @@ def singular_values(
     choice("method", method, METHODS)
     limit = byte_count(memory)
     wanted = None if count is None else integer("count", count, low=1)
-    factors = real_factors(network, inputs)
-    rows, P = factors.outputs.size, network.parameter_count
+    factors = real_factors(network, inputs, output)
+    rows, P = len(factors.outputs) * factors.count, network.parameter_count
     if method == "lanczos" and (wanted is None or wanted >= min(rows, P)):
         raise ArgumentError(
             f"count must be from 1 to {min(rows, P) - 1} for method 'lanczos', got {count}"

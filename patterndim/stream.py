@@ -14,6 +14,7 @@ from patterndim.architecture import Architecture, Layer
 from patterndim.arithmetic import Modular
 from patterndim.factors import factor, gates
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import at
 from patterndim.parallel import share_rows
 from patterndim.plan import SPARE, TASK, Plan
 from patterndim.sketch import TILE_ROWS, Compression, Directions, FactorTiles, Rows
@@ -57,7 +58,7 @@ class Source:
             theta = arithmetic.random(rng, (frozen.architecture.parameter_count,))
         pixels = nonzero_columns(frozen.architecture, frozen.X)
         architecture, theta = restricted(frozen.architecture, theta, pixels)
-        theta, C = arithmetic.encode(theta), arithmetic.encode(frozen.C)
+        theta, C = arithmetic.encode(theta), arithmetic.encode(frozen.head.C)
         masks = frozen.pattern.masks
         return cls(architecture, arithmetic, theta, C, frozen.X, masks, pixels, key)
 
@@ -69,7 +70,7 @@ class Source:
         are propagated at a time; it does not change the result modulo the prime, but the order
         of the rows.
         """
-        outputs = len(self.C)
+        outputs = self.C.shape[-2]
         directions = Directions(
             self.architecture, self.arithmetic, (DIRECTIONS, *self.key), start, stop
         )
@@ -92,7 +93,8 @@ class Source:
     def part(self, start: int, stop: int) -> "Source":
         """Same at some of the inputs."""
         masks = tuple(mask[start:stop] for mask in self.masks)
-        return replace(self, X=self.X[start:stop], masks=masks, first=self.first + start)
+        C = at(self.C, slice(start, stop))
+        return replace(self, C=C, X=self.X[start:stop], masks=masks, first=self.first + start)
 
     def _chunks(self, chunk: int) -> Iterator[tuple[slice, FactorTiles]]:
         if chunk >= len(self.X):
@@ -134,7 +136,7 @@ def gather(
     """`Source.columns`, computed in parts by an executor if there is one."""
     if executor is None:
         return source.columns(start, stop, width, plan.chunk)
-    outputs = len(source.C)
+    outputs = source.C.shape[-2]
     inputs = len(source.X)
     # A compressed part is as long as the whole: it should stand for more rows than that.
     span = max(plan.chunk, -(-2 * width // outputs))

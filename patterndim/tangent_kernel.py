@@ -6,10 +6,11 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.factors import Factors, real_factors
+from patterndim.heads import Head
 from patterndim.kernels import gram as kernels
 from patterndim.network import Network
 from patterndim.parallel import share_rows
-from patterndim.typing import ArrayLike, FloatArray, IntArray
+from patterndim.typing import ArrayLike, FloatArray, IntArray, Output
 from patterndim.validation import choice
 
 #: Inner products of activations that are kept at a time.
@@ -17,7 +18,12 @@ NEARBY = 8_000_000
 
 
 def ntk(
-    network: Network, inputs: ArrayLike, others: ArrayLike | None = None, *, outputs: str = "full"
+    network: Network,
+    inputs: ArrayLike,
+    others: ArrayLike | None = None,
+    *,
+    outputs: str = "full",
+    output: Output = "affine",
 ) -> FloatArray:
     """
     Gram matrix J J^T of the parameter Jacobian: the empirical neural tangent kernel.
@@ -35,16 +41,18 @@ def ntk(
         Second sample; by default the first one.
     outputs : {"full", "trace"}
         All pairs of outputs, or the sum over equal outputs.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `parameter_jacobian`; with ``others`` one matrix for all inputs.
 
     Returns
     -------
     array of float64, shape (N * n_L, M * n_L), or (N, M) for "trace"
-        Rows and columns input-major.
+        Rows and columns input-major; k in place of n_L behind a head of k rows.
 
     Raises
     ------
     ShapeError, NonFiniteError, KindError
-        If a sample is not a finite real array of n_0 columns.
+        If a sample is not a finite real array of n_0 columns, or ``output`` not as above.
 
     Notes
     -----
@@ -64,8 +72,11 @@ def ntk(
            [20., 10.]])
     """
     choice("outputs", outputs, ("full", "trace"))
-    left = real_factors(network, inputs)
-    right = left if others is None else real_factors(network, others)
+    left = right = real_factors(network, inputs, output)
+    if others is not None:
+        # One matrix for each input would be of the inputs or of the others.
+        Head.of(output, network.widths[-1])
+        right = real_factors(network, others, output)
     return gram(left, right, outputs)
 
 
@@ -144,7 +155,7 @@ def _fill(
 def self_blocks(factors: Factors) -> FloatArray:
     """Diagonal blocks of the Gram matrix, each input with itself: shape (N, outputs, outputs)."""
     architecture = factors.architecture
-    total = np.zeros((*factors.outputs.shape, factors.outputs.shape[1]))
+    total = np.zeros((len(factors.outputs), factors.count, factors.count))
     for v in range(1, len(architecture.layers)):
         size = np.full(len(total), float(architecture.layers[v].bias))
         for e in architecture.incoming[v]:

@@ -10,7 +10,8 @@ order when
   the sample: always for i = j (rescaling), for neurons with equal gates (aligned ones), and for
   neurons whose gates do not vary at all (linear ones).
 - a linear neuron is shifted, ``z_i + e``, and the biases of the next layers take it back.
-- behind a softmax, one vector is added to all rows of the last matrix, or to the last bias.
+- the head has w with C w = 0 at all inputs, (1, ..., 1) for a softmax: w times any row is added to
+  the last matrix, or w to the last bias.
 
 Each is a vector v with J v = 0 for every theta with that pattern.
 """
@@ -151,21 +152,22 @@ class Tangents:
         self._bias_of(block, group.layer)[row, group.neurons] += 1.0
         return self.arithmetic.reduce(block)
 
-    def output_shifts(self) -> FloatArray:
-        """Vectors that add the same to all outputs, which a softmax does not see."""
+    def output_shifts(self, hidden: FloatArray) -> FloatArray:
+        """Vectors that change the outputs along some that the head does not show, (m, n_L)."""
         last = len(self.architecture.layers) - 1
-        blocks = []
+        blocks = [np.zeros((0, self.theta.size))]
         for edge in self.edges:
             if edge.target == last and edge.where is not None:
-                block = np.zeros((edge.M.shape[1], self.theta.size))
+                width = edge.M.shape[1]
+                block = np.zeros((len(hidden) * width, self.theta.size))
                 W = edge.view(block)
                 if W is not None:
-                    j = np.arange(len(block))
-                    W[j, :, j] = 1.0
+                    j = np.tile(np.arange(width), len(hidden))
+                    W[np.arange(len(block)), :, j] = np.repeat(hidden, width, axis=0)
                 blocks.append(block)
         if self.architecture.layers[last].bias:
-            block = np.zeros((1, self.theta.size))
-            self._bias_of(block, last)[...] = 1.0
+            block = np.zeros((len(hidden), self.theta.size))
+            self._bias_of(block, last)[...] = hidden
             blocks.append(block)
         return np.concatenate(blocks)
 

@@ -8,9 +8,9 @@ import numpy as np
 from patterndim.arithmetic import Real
 from patterndim.errors import ArgumentError, KindError, NonFiniteError, ShapeError
 from patterndim.factors import Factors, backpropagate
-from patterndim.jacobian import pullback
 from patterndim.network import Network
 from patterndim.pattern import check_inputs
+from patterndim.products import pullback
 from patterndim.typing import AnyArray, ArrayLike, FloatArray, Seed
 from patterndim.validation import choice, float_array, integer, number, real_array
 from patterndim.validation import seed as as_seed

@@ -11,5 +11,16 @@ BoolArray = NDArray[np.bool_]
 ByteArray = NDArray[np.uint8]
 AnyArray = NDArray[Any]
 Seed = int | np.random.Generator
+#: What stands behind the outputs: a name, or a Jacobian with respect to them.
+Output = str | ArrayLike
 
-__all__ = ["AnyArray", "ArrayLike", "BoolArray", "ByteArray", "FloatArray", "IntArray", "Seed"]
+__all__ = [
+    "AnyArray",
+    "ArrayLike",
+    "BoolArray",
+    "ByteArray",
+    "FloatArray",
+    "IntArray",
+    "Output",
+    "Seed",
+]

@@ -3,20 +3,18 @@
 import numpy as np
 
 from patterndim.bounds import Bound, every_sample_bound
-from patterndim.dimension import OUTPUTS
 from patterndim.errors import KindError
-from patterndim.factors import output_map
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.redundancy import finer_bound
-from patterndim.typing import ArrayLike, Seed
-from patterndim.validation import choice
+from patterndim.typing import ArrayLike, Output, Seed
 from patterndim.validation import seed as as_seed
 
 
 def dimension_bound(
-    network: Network, inputs: ArrayLike | None = None, *, output: str = "affine", rng: Seed = 0
+    network: Network, inputs: ArrayLike | None = None, *, output: Output = "affine", rng: Seed = 0
 ) -> Bound:
     """
     Upper bound of the local dimension that holds for certain, and which argument gives it.
@@ -34,8 +32,8 @@ def dimension_bound(
         ReLU network with P parameters.
     inputs : array of float64, shape (N, n_0), optional
         A sample.
-    output : {"affine", "softmax"}
-        As in `local_dimension`.
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L) or (N, k, n_L)
+        As in `local_dimension`; without inputs one matrix for all of them.
     rng : int or numpy.random.Generator
         Source of the random parameters at which symmetries are counted; the bound holds for
         certain whatever they are.
@@ -63,13 +61,13 @@ def dimension_bound(
     >>> dimension_bound(network, [[1.0, 2.0, 3.0]])
     Bound(value=2, name='outputs')
     """
-    choice("output", output, OUTPUTS)
     generator = np.random.default_rng(as_seed(rng))
     if not isinstance(network, Network):
         raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
     architecture = network.architecture
     if inputs is None:
-        return every_sample_bound(architecture, len(output_map(network.widths[-1], output)))
+        return every_sample_bound(architecture, Head.of(output, network.widths[-1]))
     X = check_inputs(network, inputs)
-    frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), output)
+    head = Head.of(output, network.widths[-1], len(X))
+    frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), head)
     return finer_bound(frozen, generator, np.inf)

@@ -1,5 +1,6 @@
 """Casts at the public boundary: whatever users hand over becomes one exact layout, or an error."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from patterndim.errors import ArgumentError, KindError, NonFiniteError, ShapeError
 from patterndim.typing import AnyArray, ArrayLike, FloatArray, Seed
 
+NUMBERS = (int, float, np.bool_, np.integer, np.floating)
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20}
 UNITS |= {"GIB": 2**30, "TB": 10**12, "TIB": 2**40}
 
@@ -17,26 +19,56 @@ def exact_array(name: str, value: ArrayLike) -> AnyArray:
     """
     Array that holds exactly what was given, of whatever dtype that takes.
 
-    numpy turns a list of integers that no one integer type can hold into rounded floats; here it
-    becomes an array of Python objects instead.
+    Anything that numpy can read is taken: arrays, nested lists, data frames, tensors of other
+    libraries by ``__array__`` or DLPack.  numpy turns integers of a list or data frame that no one
+    integer type can hold into rounded floats; here they become an array of Python objects instead.
     """
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise KindError(f"{name} must not have masked entries, got a masked array")
     try:
-        array = np.asarray(value)
+        array = _as_numpy(value)
         if array.dtype.kind == "f" and isinstance(value, Sequence):
             entries = np.asarray(value, dtype=object)
             if any(isinstance(a, int | np.integer) and int(float(a)) != a for a in entries.flat):
                 return entries
     except (ValueError, OverflowError) as error:
         raise ShapeError(f"{name} must be a rectangular array, got {_brief(value)}") from error
+    except (TypeError, RuntimeError, BufferError) as error:
+        # On another device, with gradients, being traced, sparse: the library says which.
+        reason = str(error).partition("\n")[0]
+        kind = type(value).__name__
+        raise KindError(f"{name} must be readable by numpy, got {kind}: {reason}") from error
+    return array
+
+
+def _as_numpy(value: Any) -> AnyArray:
+    """Array of what has ``__array__``, only DLPack, or neither; bfloat16 and smaller as floats."""
+    if len(set(getattr(value, "dtypes", ()))) > 1:  # columns of a data frame
+        return _floats(np.asarray(value.astype(object)))
+    if str(getattr(value, "dtype", "")).startswith(("torch.bfloat16", "torch.float8")):
+        value = value.float()
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    array = np.asarray(value)
+    # Numbers that other libraries added to numpy have at most 16 bits: exact in float64.
+    foreign = array.dtype.kind == "V" and array.dtype.type is not np.void
+    return array.astype(np.float64) if foreign else _floats(array)
+
+
+def _floats(array: AnyArray) -> AnyArray:
+    """Objects that are numbers, as float64 if that is exact; anything else as it is."""
+    if array.dtype == object and array.size and all(isinstance(a, NUMBERS) for a in array.flat):
+        with contextlib.suppress(OverflowError):
+            floats = array.astype(np.float64)
+            if ((floats == array) | np.isnan(floats)).all():
+                return floats
     return array
 
 
 def real_array(name: str, value: ArrayLike) -> AnyArray:
     """Array of real numbers in whatever numeric dtype it came; anything else is a `KindError`."""
     array = exact_array(name, value)
-    if array.dtype == object and array.size and isinstance(array.flat[0], int | float):
+    if array.dtype == object and array.size and all(isinstance(a, NUMBERS) for a in array.flat):
         raise KindError(f"{name} must be exact in float64, got integers that are not")
     if array.dtype.kind not in "biuf":
         raise KindError(f"{name} must hold real numbers, got dtype {array.dtype}")

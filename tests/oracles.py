@@ -127,6 +127,18 @@ def softmax_rows(rows, outputs):
     ]
 
 
+def behind(C, rows):
+    """Rows of C J in Fractions: C an array (k, n_L) or (N, k, n_L), J as nested lists."""
+    found, outputs = [], C.shape[-1]
+    for x in range(len(rows) // outputs):
+        block = rows[x * outputs : (x + 1) * outputs]
+        for weights in (C if C.ndim == 2 else C[x]).tolist():
+            exact = [Fraction(w) for w in weights]
+            columns = zip(*block, strict=True)
+            found.append([sum(w * a for w, a in zip(exact, c, strict=True)) for c in columns])
+    return found
+
+
 def rational_rank(rows):
     """Rank over the rationals of nested lists of Fractions, by python-flint."""
     if not rows:

@@ -11,6 +11,7 @@ import patterndim as pdm
 from patterndim.bounds import independent_rescalings, input_bound, live_parameters, region_bound
 from patterndim.errors import ArgumentError, KindError, MemoryLimitError
 from patterndim.factors import gates
+from patterndim.heads import Head
 from patterndim.rank import numerical_rank
 from tests import oracles
 from tests.strategies import networks, sample
@@ -141,7 +142,12 @@ def test_the_certain_bounds_hold_for_every_parameter_of_the_cell(network, seed):
     architecture = network.architecture
     generic = pdm.generic_dimension(architecture, X, pattern)
     assert generic.value <= generic.upper <= 8 * network.widths[-1]
-    live = live_parameters(architecture, X, gates(architecture, pattern.masks))
+    live = live_parameters(
+        architecture,
+        X,
+        gates(architecture, pattern.masks),
+        Head.of("affine", architecture.widths[-1]),
+    )
     count = sum(int(a.sum()) for a in interleaved(architecture, live))
     assert generic.value <= count - independent_rescalings(architecture, live)
     J = pdm.parameter_jacobian(network, X)
@@ -192,15 +198,16 @@ def test_identities_bind_rescalings_together(ends, rescalings):
 def test_U3_counts_distinct_inputs_and_varying_coordinates_of_each_region():
     network = pdm.Network.random((4, 3, 2), rng=0)
     X = np.array([[1.0, 2, 0, 5], [1, 2, 0, 5], [1, 3, 0, 5], [1, 9, 0, 5]])
+    pair = Head.of("affine", 2)
     one = pdm.ActivationPattern.from_masks([np.ones((4, 3), dtype=bool)])
-    assert region_bound(network.architecture, X, one, 2).value == 2 * 4
-    assert input_bound(X, one, 2).value == 2 * 2
+    assert region_bound(network.architecture, X, one, pair).value == 2 * 4
+    assert input_bound(X, one, pair).value == 2 * 2
     # The same input with two patterns counts in both.
     two = pdm.ActivationPattern.from_masks([np.arange(4)[:, np.newaxis] % 2 == [0, 0, 1]])
-    assert input_bound(X, two, 2).value == 2 * (2 + 2)
+    assert input_bound(X, two, pair).value == 2 * (2 + 2)
     X = np.repeat(X[:1], 4, axis=0)
-    assert input_bound(X, two, 2).value == 2 * (1 + 1)
-    assert input_bound(X, one, 2).value == 2
+    assert input_bound(X, two, pair).value == 2 * (1 + 1)
+    assert input_bound(X, one, pair).value == 2
 
 
 @given(networks(), st.integers(0, 1000))

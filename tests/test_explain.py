@@ -14,6 +14,7 @@ from patterndim.cli import main
 from patterndim.errors import ArgumentError, KindError, NonFiniteError, ShapeError
 from patterndim.factors import factor
 from patterndim.frozen import FrozenJacobian
+from patterndim.heads import Head
 from patterndim.jacobian import dense
 from patterndim.redundancy import SYMMETRIES, blocks, symmetry_bound
 from patterndim.rows import combine_rows
@@ -28,10 +29,12 @@ P = 8_388_593
 def frozen_jacobian(network, X, output="affine"):
     """The frozen Jacobian, its parameters as residues, and J modulo P."""
     pattern = pdm.activation_pattern(network, X)
-    frozen = FrozenJacobian.build(network.architecture, X, pattern, output)
+    frozen = FrozenJacobian.build(
+        network.architecture, X, pattern, Head.of(output, network.widths[-1])
+    )
     arithmetic = Modular(P)
     theta = arithmetic.encode(network.theta)
-    factors = factor(network.architecture, network.theta, X, frozen.gate, arithmetic, frozen.C)
+    factors = factor(network.architecture, network.theta, X, frozen.gate, arithmetic, frozen.head.C)
     return frozen, theta, arithmetic, arithmetic.reduce(dense(factors))
 
 
@@ -218,7 +221,7 @@ def test_the_symmetry_bound_holds_and_is_at_most_the_parameter_bound(network, se
     generic = pdm.generic_dimension(network, X, output=output)
     assert generic.value <= bound.value
     assert bound.name == "symmetries"
-    parameters = parameter_bound(network.architecture, X, frozen.gate, len(frozen.C))
+    parameters = parameter_bound(network.architecture, X, frozen.gate, frozen.head)
     assert bound.value <= parameters.value
 
 

@@ -16,12 +16,17 @@ from tests.strategies import networks, sample
 
 @given(networks(integers=False), st.integers(0, 1000))
 def test_every_entry_of_the_jacobian_is_within_the_stated_bits(network, seed):
-    scale = 2.0 ** np.random.default_rng(seed).integers(-150, 150, network.parameter_count)
+    rng = np.random.default_rng(seed)
+    scale = 2.0 ** rng.integers(-150, 150, network.parameter_count)
     network = network.replace(theta=network.theta * scale)
     X = sample(network, seed, 3, integers=False)
-    lowest = _lowest_entry(network.architecture, network.theta, X)
-    largest = _largest_entry(network.architecture, network.theta, X)
-    for row in oracles.jacobian(network, X, Fraction):
+    C = np.eye(network.widths[-1])
+    if seed % 2:
+        shape = (3, 2, network.widths[-1])
+        C = rng.standard_normal(shape) * 2.0 ** rng.integers(-150, 150, shape)
+    lowest = _lowest_entry(network.architecture, network.theta, X, C)
+    largest = _largest_entry(network.architecture, network.theta, X, C)
+    for row in oracles.behind(C, oracles.jacobian(network, X, Fraction)):
         for entry in row:
             assert (entry / Fraction(2) ** lowest).denominator == 1
             assert abs(entry) <= Fraction(2) ** int(np.ceil(largest))
@@ -33,8 +38,8 @@ def test_magnitudes_that_floats_would_flush_to_zero_count():
     network = pdm.Network.from_layers(weights, [[2.0**-1074], *[None] * 5])
     # The bias of the first layer moves the output by 2**(3 * 600 - 2 * 600).
     X = np.zeros((2, 1))
-    assert _largest_entry(network.architecture, network.theta, X) >= 600
-    assert _lowest_entry(network.architecture, network.theta, X) <= -1200
+    assert _largest_entry(network.architecture, network.theta, X, np.ones((1, 1))) >= 600
+    assert _lowest_entry(network.architecture, network.theta, X, np.ones((1, 1))) <= -1200
 
 
 @given(networks())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patterndim as pdm
-from patterndim.factors import output_map
+from patterndim.heads import output_map
 from patterndim.training import gradient
 from tests import oracles
 from tests.strategies import networks, sample

@@ -88,7 +88,7 @@ def test_operator_has_the_products_of_the_matrix(network):
 
 def test_operator_multiplies_many_vectors_a_few_at_a_time(monkeypatch):
     X = sample(DEEP, 0, 5, integers=False)
-    monkeypatch.setattr("patterndim.jacobian.BETWEEN", 5 * 7 * 4)
+    monkeypatch.setattr("patterndim.products.BETWEEN", 5 * 7 * 4)
     J, operator = pdm.parameter_jacobian(DEEP, X), pdm.jacobian_operator(DEEP, X)
     rng = np.random.default_rng(0)
     V, U = rng.integers(-3, 4, (J.shape[1], 9)), rng.standard_normal((9, J.shape[0])).T

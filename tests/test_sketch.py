@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import patterndim as pdm
 from patterndim.arithmetic import Modular, Real
-from patterndim.factors import factor, gates, output_map
+from patterndim.factors import factor, gates
+from patterndim.heads import output_map
 from patterndim.rank.echelon import Echelon
 from patterndim.sketch import Compression, Directions, FactorTiles
 from tests import oracles

@@ -16,6 +16,7 @@ ALWAYS = {
     "dead": "parameters of dead or unused neurons, and of inputs that are always 0",
     "rescaling": "rescaling of hidden neurons",
     "softmax": "what a softmax does not see",
+    "head": "what the head does not see",
     "linear": "mixing and shifting of linear neurons",
     "aligned": "mixing of aligned neurons",
     "hidden": "other hidden symmetries",

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import patterndim
-from patterndim.dimension import OUTPUTS, Dimension
+from patterndim.dimension import Dimension
+from patterndim.heads import OUTPUTS
 from patterndim.network import Network
 
 BOUNDS = {

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 
 from patterndim import regions
-from patterndim.dimension import OUTPUTS
 from patterndim.elimination import Progress
 from patterndim.errors import ArgumentError, KindError
-from patterndim.factors import output_map
 from patterndim.functional.formal import formal
 from patterndim.functional.patterns import count
 from patterndim.functional.result import FunctionalDimension, Search
 from patterndim.functional.sampling import Draws, Sampler, gaussian, sample
+from patterndim.heads import Head
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern
-from patterndim.typing import ArrayLike, Seed
+from patterndim.typing import ArrayLike, Output, Seed
 from patterndim.validation import byte_count, callable_or_none, choice, integer, number
 from patterndim.validation import seed as as_seed
 
@@ -29,7 +28,7 @@ def functional_dimension(
     patience: int = 1000,
     limit: int = 100_000,
     patterns: ActivationPattern | Sequence[ArrayLike] | None = None,
-    output: str = "affine",
+    output: Output = "affine",
     rng: Seed = 0,
     primes: int = 2,
     memory: int | str | None = None,
@@ -65,7 +64,9 @@ def functional_dimension(
         dimension, the bound is met, or there are ``limit`` draws.
     patterns : ActivationPattern or sequence of arrays of bool, shapes (N, n_l)
         For "patterns": one pattern per row, one array per hidden layer.
-    output, rng, primes, memory, progress
+    output : {"affine", "softmax"} or array of float64, shape (k, n_L)
+        As in `local_dimension`, one matrix for all inputs.
+    rng, primes, memory, progress
         As in `local_dimension`.
 
     Returns
@@ -108,7 +109,6 @@ def functional_dimension(
     'proved'
     """
     choice("method", method, METHODS)
-    choice("output", output, OUTPUTS)
     callable_or_none("progress", progress)
     callable_or_none("sampler", sampler)
     integer("patience", patience, low=1)
@@ -122,8 +122,8 @@ def functional_dimension(
         raise ArgumentError(
             f'patterns must be given with method "patterns" and no other, got method "{method}"'
         )
-    C = output_map(network.widths[-1], output)
-    search = Search(network, C, output, as_seed(rng), primes, byte_count(memory), progress)
+    head = Head.of(output, network.widths[-1])
+    search = Search(network, head, as_seed(rng), primes, byte_count(memory), progress)
     if method == "sample":
         draws = Draws(network, sampler or gaussian(network.widths[0], scale), search.seed)
         return sample(search, draws, patience, limit)

@@ -23,7 +23,7 @@ def formal(search: Search, pattern: ActivationPattern, *, every: bool) -> Functi
     points = np.eye(network.widths[0] + 1)[:, :-1]
     X = np.tile(points, (len(rows), 1))
     frozen_pattern = untied([mask[np.repeat(rows, len(points))] for mask in pattern.masks])
-    frozen = FrozenJacobian.build(network.architecture, X, frozen_pattern, search.output)
+    frozen = FrozenJacobian.build(network.architecture, X, frozen_pattern, search.head)
     least = min(frozen.upper, search.upper, key=lambda bound: bound.value)
     frozen = replace(frozen, upper=least)
     rank = elimination.modular(

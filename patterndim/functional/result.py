@@ -7,8 +7,8 @@ from patterndim.bounds import Bound, every_sample_bound
 from patterndim.dimension import Dimension
 from patterndim.elimination import Progress
 from patterndim.errors import MemoryLimitError
+from patterndim.heads import Head
 from patterndim.network import Network
-from patterndim.typing import FloatArray
 
 #: Why a computation ended that needs nothing more.
 MET = "met the bound for all samples"
@@ -67,11 +67,10 @@ class FunctionalDimension(Dimension):
 
 @dataclass(frozen=True)
 class Search:
-    """A network, the outputs that count, and the options that all methods share."""
+    """A network, the head behind its outputs, and the options that all methods share."""
 
     network: Network
-    C: FloatArray
-    output: str
+    head: Head
     seed: int
     primes: int
     memory: int | None
@@ -85,4 +84,4 @@ class Search:
     @cached_property
     def upper(self) -> Bound:
         """Bound of the rank of C J at every sample."""
-        return every_sample_bound(self.network.architecture, len(self.C))
+        return every_sample_bound(self.network.architecture, self.head)

@@ -138,7 +138,7 @@ class Growing:
 
     def run(self, upper: int, patience: int, limit: int) -> None:
         """Grow until ``upper`` is met, ``patience`` draws added nothing, or ``limit`` draws."""
-        outputs = len(self.search.C)
+        outputs = self.search.head.count
         while self.echelon.rank < upper and self.quiet < patience and self.draws.drawn < limit:
             step = self.draws.drawn or -(-self.columns // outputs)
             step = min(step, max(1, LARGEST // outputs), limit - self.draws.drawn)
@@ -157,10 +157,10 @@ class Growing:
         network = self.search.network
         gate = gates(network.architecture, pattern.masks)
         factors = factor(
-            network.architecture, network.theta, X, gate, self.arithmetic, self.search.C
+            network.architecture, network.theta, X, gate, self.arithmetic, self.search.head.C
         )
         tiles = FactorTiles.of(factors, self.arithmetic.inner_length)
-        out = np.empty((self.columns, len(X) * len(self.search.C)))
+        out = np.empty((self.columns, len(X) * self.search.head.count))
         work = partial(sketch_tiles, self.directions, tiles, None, out)
         share_rows(work, -(-self.columns // TILE_ROWS), OPERATIONS * out.size)
         return self.echelon.extend(np.ascontiguousarray(out.T))
@@ -176,7 +176,7 @@ def sample(search: Search, draws: Draws, patience: int, limit: int) -> Functiona
     """Functional dimension from below, by a growing random sample."""
     upper = search.upper
     rng = np.random.default_rng(search.seed)
-    reach = min(upper.value, limit * len(search.C))
+    reach = min(upper.value, limit * search.head.count)
     search.check(_need(search, reach + SPARE, limit))
     growing = Growing(search, draws, Modular(random_prime(rng)), rng, reach)
     growing.run(upper.value, patience, limit)
@@ -219,7 +219,7 @@ def _need(search: Search, columns: int, limit: int) -> int:
     """Bytes that a sample of ``limit`` inputs may take."""
     network = search.network
     X = np.broadcast_to(0.0, (limit, network.widths[0]))
-    rows = LARGEST + len(search.C)
+    rows = LARGEST + search.head.count
     # The echelon form, rows times directions thrice, factors, inputs and masks.
     numbers = columns**2 + 3 * rows * (columns + sum(network.widths)) + X.size
     return 8 * numbers + limit * network.hidden_neurons
@@ -234,7 +234,7 @@ def _again(growing: Growing, X: FloatArray, pattern: ActivationPattern) -> tuple
     """
     search, architecture = growing.search, growing.search.network.architecture
     theta, value, modulus = search.network.theta, growing.echelon.rank, growing.arithmetic.modulus
-    frozen = FrozenJacobian.build(architecture, X, pattern, search.output)
+    frozen = FrozenJacobian.build(architecture, X, pattern, search.head)
     if value == frozen.upper.value:
         return value, modulus, 0.0
     if (others := search.primes - 1) > 0:

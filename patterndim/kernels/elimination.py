@@ -184,3 +184,33 @@ def ranks(
             vectors[k, rank] = row
             rank += 1
         found[k] = rank
+
+
+@kernel
+def rank_modulo(A: FloatArray, modulus: int) -> int:
+    """
+    Rank modulo an odd prime p below 2**24 of residues A (m, n), abs(r) <= p/2 + 8; overwrites A.
+
+    For small matrices: about m n rank operations in one thread.  The rank modulo a prime is a
+    lower bound of that over the rationals.
+    """
+    p, inverse = float(modulus), 1.0 / modulus
+    rows, columns = A.shape
+    rank = 0
+    for column in range(columns):
+        pivot = rank
+        while pivot < rows and A[pivot, column] == 0.0:
+            pivot += 1
+        if pivot == rows:
+            continue
+        for c in range(column, columns):
+            A[rank, c], A[pivot, c] = A[pivot, c], A[rank, c]
+        scale = float(_inverse(int(A[rank, column]), modulus))
+        for row in range(rank + 1, rows):
+            # Products of residues, and one with a residue: below (p/2 + 8)**2 + p/2 + 8 < 2**47.
+            factor = _reduce(A[row, column] * scale, p, inverse)
+            if factor != 0.0:
+                for c in range(column, columns):
+                    A[row, c] = _reduce(A[row, c] - factor * A[rank, c], p, inverse)
+        rank += 1
+    return rank

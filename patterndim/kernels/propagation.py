@@ -100,9 +100,10 @@ def fill_jacobian(
     sensitivity: FloatArray, h: FloatArray, start: int, stop: int, first: int, J: FloatArray
 ) -> None:
     """
-    Overwrite one weight block of J, shape (N, n_L, P), for the inputs start..stop.
+    Overwrite one weight block of J, shape (N, k, P), for the inputs start..stop.
 
-    The block starts at parameter ``first``; its entry (i, j) is B[c, x, i] h[x, j].
+    The block starts at parameter ``first``; its entry (i, j) is B[c, x, i] h[x, j], with
+    ``sensitivity`` B (k, N, n_v) and ``h`` (N, n_u).
     """
     outputs, _, targets = sensitivity.shape
     sources = h.shape[1]
@@ -114,3 +115,54 @@ def fill_jacobian(
                 for j in range(sources):
                     J[x, c, position + j] = factor * h[x, j] + 0.0  # no negative zeros
                 position += sources
+
+
+@kernel
+def forward(
+    h: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    slope: float,
+    mask: BoolArray,
+    out: FloatArray,
+) -> None:
+    """
+    Overwrite mask and ``out``, both (N, n_v), of a layer: where z > 0, and z there, else slope z.
+
+    z = h W^T + b with h (N, n_u), weight (n_v, n_u), bias (n_v,); slope 1.0 for an affine layer.
+    Signs are those of float64 sums, not certified as in `activation_pattern`.
+    """
+    rows, columns = out.shape
+    for row in range(rows):
+        for i in range(columns):
+            z = bias[i]
+            for j in range(weight.shape[1]):
+                z += h[row, j] * weight[i, j]
+            active = z > 0.0
+            mask[row, i] = active
+            out[row, i] = z if active else slope * z
+
+
+@kernel
+def backward(
+    sensitivity: FloatArray, weight: FloatArray, mask: BoolArray, slope: float, out: FloatArray
+) -> None:
+    """
+    Overwrite ``out`` (k, N, n_u) by B_u = (B_v W) * gate: masks of layer u, (N, n_u), 1 or slope.
+
+    ``sensitivity`` is B_v (k, N, n_v), ``weight`` (n_v, n_u).  For the input layer, whose values
+    pass as they are, take slope 1.0.
+    """
+    outputs, rows, columns = out.shape
+    for c in range(outputs):
+        for row in range(rows):
+            for j in range(columns):
+                out[c, row, j] = 0.0
+            for i in range(weight.shape[0]):
+                factor = sensitivity[c, row, i]
+                if factor != 0.0:
+                    for j in range(columns):
+                        out[c, row, j] += factor * weight[i, j]
+            for j in range(columns):
+                if not mask[row, j]:
+                    out[c, row, j] *= slope

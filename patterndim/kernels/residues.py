@@ -5,6 +5,7 @@ Residues r satisfy abs(r) <= p/2 + 8 ("almost reduced"): `_reduce` may miss the 
 p when a value lies within rounding of the midpoint, and it maps every multiple of p to 0 exactly.
 """
 
+import numpy as np
 from numba import njit
 
 from patterndim.typing import FloatArray, IntArray
@@ -105,3 +106,26 @@ def subtract_rows(
         for column in range(columns):
             value = target[first_row + row, first_column + column] - product[row, column]
             target[first_row + row, first_column + column] = _reduce(value, modulus, inverse)
+
+
+@kernel
+def to_residues(values: FloatArray, modulus: int, out: FloatArray) -> None:
+    """
+    Overwrite ``out`` (m, n) with the residues of finite floats (m, n), C-contiguous, modulo p.
+
+    Each float is a dyadic rational, so this is exact; the modulus p is an odd prime below 2**24.
+    """
+    # Residues of 2**(k - 1075): halves from 2**0 = 1 downwards, doubles upwards.
+    powers = np.empty(2048)
+    residue = 1
+    for k in range(1075, -1, -1):
+        powers[k] = residue
+        residue = residue // 2 if residue % 2 == 0 else (residue + modulus) // 2
+    residue = 1
+    for k in range(1075, 2048):
+        powers[k] = residue
+        residue = residue * 2 % modulus
+    for k in range(2048):
+        if 2 * powers[k] > modulus:
+            powers[k] -= modulus
+    float_residues(values.view(np.int64), modulus, 1.0 / modulus, powers, out)
