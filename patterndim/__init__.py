@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, rank, regions, training
+    from patterndim import data, errors, learning_space, rank, regions, training
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -57,6 +57,7 @@ _HOMES = {
     "generic_dimension": "dimension",
     "input_jacobian": "jacobian",
     "jacobian_operator": "jacobian",
+    "learning_space": "learning_space",
     "load": "formats",
     "local_dimension": "dimension",
     "local_dimensions": "batch",
@@ -99,6 +100,7 @@ __all__ = [
     "generic_dimension",
     "input_jacobian",
     "jacobian_operator",
+    "learning_space",
     "load",
     "local_dimension",
     "local_dimensions",
