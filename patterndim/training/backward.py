@@ -72,12 +72,19 @@ def product(left: AnyArray, right: AnyArray) -> AnyArray:
     """Matrix product in the precision of its factors, the same for any number of threads."""
     accumulate = descent.accumulate if left.dtype == np.float64 else descent.accumulate_single
     out = np.zeros((left.shape[0], right.shape[1]), dtype=left.dtype)
-    left, right = np.require(left, None, ["C", "W"]), np.require(right, None, ["C", "W"])
+    left, right = _own(left), _own(right)
     operations = left.size * right.shape[1]
     if operations < 2 * WORTH_A_THREAD:
         accumulate(left, right, 0, len(left), out)
     else:
-        share_rows(
-            lambda start, stop: accumulate(left, right, start, stop, out), len(out), operations
-        )
+
+        def work(start: int, stop: int) -> None:
+            accumulate(left, right, start, stop, out)
+
+        share_rows(work, len(out), operations)
     return out
+
+
+def _own(array: AnyArray) -> AnyArray:
+    """C-contiguous and writable, so that kernels see one signature."""
+    return array if array.flags.c_contiguous and array.flags.writeable else array.copy()
