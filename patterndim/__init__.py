@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from patterndim.spectrum import Spectrum, singular_values
     from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
     from patterndim.tangent_kernel import ntk
+    from patterndim.tracing import trace
     from patterndim.upper import dimension_bound
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ _HOMES = {
     "rescaling_tangents": "symmetry",
     "save": "formats",
     "singular_values": "spectrum",
+    "trace": "tracing",
     "training": "training",
 }
 
@@ -115,6 +117,7 @@ __all__ = [
     "rescaling_tangents",
     "save",
     "singular_values",
+    "trace",
     "training",
 ]
 
