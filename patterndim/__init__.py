@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, rank, regions, training
+    from patterndim import data, errors, learning_space, rank, regions, training
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from patterndim.spectrum import Spectrum, singular_values
     from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
     from patterndim.tangent_kernel import ntk
+    from patterndim.tracing import trace
     from patterndim.upper import dimension_bound
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ _HOMES = {
     "generic_dimension": "dimension",
     "input_jacobian": "jacobian",
     "jacobian_operator": "products",
+    "learning_space": "learning_space",
     "load": "formats",
     "local_dimension": "dimension",
     "local_dimensions": "batch",
@@ -72,6 +74,7 @@ _HOMES = {
     "rescaling_tangents": "symmetry",
     "save": "formats",
     "singular_values": "spectrum",
+    "trace": "tracing",
     "training": "training",
 }
 
@@ -100,6 +103,7 @@ __all__ = [
     "generic_dimension",
     "input_jacobian",
     "jacobian_operator",
+    "learning_space",
     "load",
     "local_dimension",
     "local_dimensions",
@@ -114,6 +118,7 @@ __all__ = [
     "rescaling_tangents",
     "save",
     "singular_values",
+    "trace",
     "training",
 ]
 

@@ -30,9 +30,7 @@ STEPS = {
     "contracts": [[PYTHON, "-c", f"{LINT}; raise SystemExit(lint_imports())"]],
     "types": [[PYTHON, "-m", "mypy"]],
     "compiled": [[PYTHON, "-m", "pytest", "-q", "-n", "2", "--durations=5"]],
-    "interpreted": [
-        [PYTHON, "-m", "pytest", "-q", "-m", "not compiled", "-n", "2", *COVERED]
-    ],
+    "interpreted": [[PYTHON, "-m", "pytest", "-q", "-m", "not compiled", "-n", "2", *COVERED]],
     "bench": [
         [PYTHON, "-m", "bench", "--smoke", "--out", os.devnull],
         [PYTHON, "-m", "bench.reference", "--smoke"],
