@@ -18,10 +18,18 @@ from patterndim.formats.interchange import to_flax, to_torch
 from patterndim.network import Network
 
 #: Modules of this package, asked in this order: a Keras model may be a torch module as well.
-FORMATS = ("npz", "keras_model", "torch_module", "sklearn_model", "flax_module", "tree")
+FORMATS = (
+    "npz",
+    "keras_model",
+    "torch_module",
+    "sklearn_model",
+    "flax_module",
+    "jax_function",
+    "tree",
+)
 
 #: Those whose sources hold parameters only: their ``read`` takes ``slope``.
-SLOPELESS = frozenset({"flax_module", "tree"})
+SLOPELESS = frozenset({"tree"})
 
 #: Format of each suffix that can be written.
 WRITERS = {".npz": "npz"}
