@@ -18,8 +18,8 @@ from patterndim.formats.imported import Dense, Imported, chain, plain
 MATRICES = {"weight": False, "kernel": True, "w": True}
 BIASES = ("bias", "b")
 
-#: Orders tried before giving up.
-ATTEMPTS = 10_000
+#: Orders tried before giving up, and layers whose order is looked for.
+ATTEMPTS, MOST_LAYERS = 10_000, 100
 
 #: The words of a name, and its numbers.
 Key = tuple[tuple[str, ...], tuple[int, ...]]
@@ -57,7 +57,8 @@ def from_names(
         transposed = MATRICES[re.split(r"[./]", matrix)[-1]]
         vector = None if bias is None else plain(bias, arrays[bias])
         dense = Dense(matrix, plain(matrix, arrays[matrix]), transposed, bias or "", vector)
-        layers[_key(path)] = dense
+        if (other := layers.setdefault(_key(path), dense)) is not dense:
+            raise _unordered([other, dense], source)
     imported = chain(_in_order(layers, source), source=source, slope=slope)
     order = {name: position for position, name in enumerate(arrays)}
     listed = sorted(imported.parameters, key=lambda parameter: order[parameter.name])
@@ -79,7 +80,7 @@ def _in_order(layers: Mapping[Key, Dense], source: str) -> list[Dense]:
     attempts = 0
     found: list[list[Key]] = []
     unfinished: list[list[Key]] = [[]]
-    while unfinished and len(found) < 2 and attempts < ATTEMPTS:
+    while unfinished and len(found) < 2 and attempts < ATTEMPTS and len(keys) <= MOST_LAYERS:
         attempts += 1
         begun = unfinished.pop()
         if len(begun) == len(keys):
@@ -92,9 +93,13 @@ def _in_order(layers: Mapping[Key, Dense], source: str) -> list[Dense]:
             if not begun or layers[begun[-1]].width == layers[key].inputs:
                 unfinished.append([*begun, key])
     if len(found) != 1 or attempts == ATTEMPTS:
-        raise ArgumentError(
-            f"{source} must tell the order of its layers by their numbers or shapes, got "
-            f"{', '.join(layers[key].name for key in keys)}: "
-            "pass a list of (W, b) pairs with W of shape (in, out)"
-        )
+        raise _unordered([layers[key] for key in keys], source)
     return [layers[key] for key in found[0]]
+
+
+def _unordered(layers: Sequence[Dense], source: str) -> ArgumentError:
+    names = ", ".join(layer.name for layer in layers[:10])
+    return ArgumentError(
+        f"{source} must tell the order of its layers by their numbers or shapes, got {names}: "
+        "pass a list of (W, b) pairs, W of shape (in, out)"
+    )
