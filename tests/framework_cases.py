@@ -1,6 +1,5 @@
 """Networks of the frameworks, what they hold, and how they are run there."""
 
-import os
 import warnings
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from patterndim.data import digits
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 RNG = np.random.default_rng(7)
 

@@ -117,7 +117,8 @@ def _jaxpr(
         except Exception as error:  # whatever the function raises: another width may do
             refusal = refusal or error
     raise ArgumentError(
-        f"{source} must run on (N, n_0) inputs, n_0 among {list(widths)}, got {refusal}"
+        f"{source} must run on (N, n_0) inputs, n_0 among {list(widths)}, and in evaluation mode "
+        f"(eval() or deterministic=True), got {refusal}"
     ) from refusal
 
 
