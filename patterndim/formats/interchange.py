@@ -25,7 +25,8 @@ def to_torch(network: Network) -> Any:
     -------
     torch.nn.Sequential or torch.fx.GraphModule
         ``Linear`` and ``ReLU`` or ``LeakyReLU`` in turn; with skip connections, a module with the
-        same pieces and the sums between them.  `load` gives back the network, bit for bit.
+        same pieces and the sums between them.  `load` gives back the network, bit for bit; only
+        a layer that does nothing but repeat what another gives is left out.
 
     Raises
     ------
