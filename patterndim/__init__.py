@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, learning_space, rank, regions, training
+    from patterndim import data, errors, formats, learning_space, rank, regions, training
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -55,6 +55,7 @@ _HOMES = {
     "errors": "errors",
     "explain": "explanation",
     "flatness": "curvature",
+    "formats": "formats",
     "functional_dimension": "functional",
     "generic_dimension": "dimension",
     "input_jacobian": "jacobian",
@@ -99,6 +100,7 @@ __all__ = [
     "errors",
     "explain",
     "flatness",
+    "formats",
     "functional_dimension",
     "generic_dimension",
     "input_jacobian",
