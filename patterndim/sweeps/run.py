@@ -57,24 +57,30 @@ def _epoch(settings: Settings) -> int:
 
 def _snapshots(settings: Settings, samples: Samples, trial: int) -> Iterator[Snapshot]:
     given, network = settings["training"], _network(settings, trial)
-    factor = 1 if given["epochs"] is None else _epoch(settings)
-    steps = factor * (given["epochs"] or given["steps"] or 0)
-    at = {factor * t for t in settings["measure"]["at"]}
-    if steps == 0:
-        yield Snapshot(0, network, float("nan"), None)
+    unit, length = (
+        ("steps", given["steps"]) if given["epochs"] is None else ("epochs", given["epochs"])
+    )
+    if not length or samples.targets is None:
+        yield Snapshot(0, 0, network, float("nan"), None)
         return
+    at = set(settings["measure"]["at"])
+    factor = 1 if unit == "steps" else _epoch(settings)
+    rate = {0: given["rate"]} | {factor * when: rate for when, rate in given["milestones"] or []}
     for snapshot in sgd(
         network,
         samples.inputs["train"],
-        samples.targets if samples.targets is not None else [],
-        steps=steps,
-        rate=given["rate"],
+        samples.targets,
+        **{unit: length},
+        rate=rate,
         batch=given["batch"],
+        momentum=given["momentum"],
+        decay=given["decay"],
         loss=given["loss"],
+        dtype=given["dtype"],
         every=at,
         rng=np.random.default_rng([settings["seed"], TRAINING, trial]),
     ):
-        if snapshot.step in at:
+        if snapshot.step in {factor * when for when in at}:
             yield snapshot
 
 
@@ -86,7 +92,7 @@ def _state(settings: Settings, samples: Samples, snapshot: Snapshot) -> Row:
         test = float(np.mean(guess == y))
     return {
         "step": snapshot.step,
-        "epoch": snapshot.step // _epoch(settings),
+        "epoch": snapshot.epoch,
         "loss": snapshot.loss,
         "accuracy": snapshot.accuracy,
         "test_accuracy": test,

@@ -9,7 +9,8 @@ from typing import Any
 from patterndim.dimension import OUTPUTS
 from patterndim.errors import ArgumentError, KindError
 from patterndim.network import INITIALISATIONS
-from patterndim.training import LOSSES
+from patterndim.training.descent import DTYPES
+from patterndim.training.losses import LOSSES
 from patterndim.validation import choice, integer, number
 
 #: Sections that `settings` have; a spec may also have these.
@@ -69,6 +70,13 @@ def _slope(name: str, value: object) -> float | list[float]:
     return float(one(name, value))
 
 
+def _milestone(name: str, value: object) -> list[float]:
+    """When, and the rate from then on."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise KindError(f"{name} must be a pair [when, rate], got {value!r}")
+    return [integer(name, value[0], low=0), number(name, value[1], low=0.0)]
+
+
 def _rising(name: str, value: object) -> list[int]:
     return sorted(set(_list(_integer(0), 1, name, value)))
 
@@ -107,8 +115,12 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "epochs": Key(_integer(0)),
         "steps": Key(_integer(0)),
         "rate": Key(_number(0.0), 0.1),
+        "milestones": Key(partial(_list, _milestone, 1)),
         "batch": Key(_integer(1)),
+        "momentum": Key(_number(0.0, 1.0), 0.0),
+        "decay": Key(_number(0.0), 0.0),
         "loss": Key(_choice(LOSSES), "cross-entropy"),
+        "dtype": Key(_choice(DTYPES), "float64"),
     },
     "measure": {
         "at": Key(_rising),
