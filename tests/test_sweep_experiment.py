@@ -239,6 +239,7 @@ def spec(tmp_path):
     return path
 
 
+@pytest.mark.compiled
 def test_the_command_prints_what_varies(spec, tmp_path, capsys):
     out = tmp_path / "results.jsonl"
     path = tmp_path / "t.csv"
