@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, rank, regions, training
+    from patterndim import data, errors, learning_space, rank, regions, training
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from patterndim.sweeps import Results, Task, load_results, sweep
     from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
     from patterndim.tangent_kernel import ntk
+    from patterndim.tracing import trace
     from patterndim.upper import dimension_bound
 
 __version__ = "0.1.0"
@@ -60,6 +61,7 @@ _HOMES = {
     "generic_dimension": "dimension",
     "input_jacobian": "jacobian",
     "jacobian_operator": "jacobian",
+    "learning_space": "learning_space",
     "load": "formats",
     "load_results": "sweeps",
     "local_dimension": "dimension",
@@ -76,6 +78,7 @@ _HOMES = {
     "save": "formats",
     "singular_values": "spectrum",
     "sweep": "sweeps",
+    "trace": "tracing",
     "training": "training",
 }
 
@@ -106,6 +109,7 @@ __all__ = [
     "generic_dimension",
     "input_jacobian",
     "jacobian_operator",
+    "learning_space",
     "load",
     "load_results",
     "local_dimension",
@@ -122,6 +126,7 @@ __all__ = [
     "save",
     "singular_values",
     "sweep",
+    "trace",
     "training",
 ]
 

@@ -264,7 +264,7 @@ def test_failures_are_printed_and_are_the_exit_status(spec, tmp_path, capsys, mo
     def fail(*_, **__):
         raise MemoryError("too large")
 
-    monkeypatch.setattr(experiment, "local_dimension", fail)
+    monkeypatch.setattr(experiment, "trace", fail)
     out = tmp_path / "results.jsonl"
     assert cli.main(["sweep", str(spec), "--out", str(out), "--workers", "0"]) == 1
     printed = capsys.readouterr().out.splitlines()
