@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from patterndim.pattern import ActivationPattern, activation_pattern
     from patterndim.products import jacobian_operator
     from patterndim.spectrum import Spectrum, singular_values
+    from patterndim.sweeps import Results, Task, load_results, sweep
     from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
     from patterndim.tangent_kernel import ntk
     from patterndim.tracing import trace
@@ -47,7 +48,9 @@ _HOMES = {
     "Layer": "architecture",
     "Network": "network",
     "NullSpace": "nullspace",
+    "Results": "sweeps",
     "Spectrum": "spectrum",
+    "Task": "sweeps",
     "activation_pattern": "pattern",
     "canonical_form": "symmetry",
     "data": "data",
@@ -62,6 +65,7 @@ _HOMES = {
     "jacobian_operator": "products",
     "learning_space": "learning_space",
     "load": "formats",
+    "load_results": "sweeps",
     "local_dimension": "dimension",
     "local_dimensions": "batch",
     "ntk": "tangent_kernel",
@@ -75,6 +79,7 @@ _HOMES = {
     "rescaling_tangents": "symmetry",
     "save": "formats",
     "singular_values": "spectrum",
+    "sweep": "sweeps",
     "trace": "tracing",
     "training": "training",
 }
@@ -92,7 +97,9 @@ __all__ = [
     "Layer",
     "Network",
     "NullSpace",
+    "Results",
     "Spectrum",
+    "Task",
     "activation_pattern",
     "canonical_form",
     "data",
@@ -107,6 +114,7 @@ __all__ = [
     "jacobian_operator",
     "learning_space",
     "load",
+    "load_results",
     "local_dimension",
     "local_dimensions",
     "ntk",
@@ -120,6 +128,7 @@ __all__ = [
     "rescaling_tangents",
     "save",
     "singular_values",
+    "sweep",
     "trace",
     "training",
 ]
