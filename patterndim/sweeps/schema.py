@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-from patterndim.dimension import OUTPUTS
 from patterndim.errors import ArgumentError, KindError
+from patterndim.heads import OUTPUTS
 from patterndim.network import INITIALISATIONS
 from patterndim.quantities import NAMES as QUANTITIES
 from patterndim.training.descent import DTYPES
