@@ -64,6 +64,7 @@ def test_ranks_behind_a_head_are_those_of_fractions_and_all_bounds_hold(network,
         assert one.value == rank
 
 
+@pytest.mark.compiled
 @settings(max_examples=60)
 @given(networks(max_width=3, max_hidden=2), heads)
 def test_every_bound_holds_where_there_are_more_rows_than_parameters(network, head):
@@ -289,7 +290,7 @@ def test_bad_heads_are_refused(output, error, message):
 
 def test_a_matrix_for_each_input_is_refused_where_inputs_are_added():
     each = np.ones((4, 1, 2))
-    message = r"output must be one matrix \(k, 2\) where further inputs are tried, got \(4, 1, 2\)"
+    message = r"output must be one matrix \(k, 2\) for all inputs here, got \(4, 1, 2\)"
     for run in (
         lambda: pdm.functional_dimension(NETWORK, output=each),
         lambda: pdm.explain(NETWORK, ONES, output=each),
