@@ -42,7 +42,8 @@ class Head:
         """
         Head by its name or Jacobian; one for each input only if their number is given.
 
-        Floats are dyadic rationals: a Jacobian is taken as exactly what it holds.
+        Errors are those of `validation.choice` and `validation.float_array`.  Floats are dyadic
+        rationals: a Jacobian is taken as exactly what it holds.
         """
         if isinstance(output, str):
             choice("output", output, OUTPUTS)
@@ -50,8 +51,7 @@ class Head:
         array = real_array("output", output)
         if array.ndim == 3 and inputs is None:
             raise ShapeError(
-                f"output must be one matrix (k, {outputs}) where further inputs are tried, "
-                f"got {array.shape}"
+                f"output must be one matrix (k, {outputs}) for all inputs here, got {array.shape}"
             )
         each = [inputs] if inputs is not None and array.ndim == 3 else []
         return cls(float_array("output", array, [*each, "k", outputs]))

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 import patterndim as pdm
 from patterndim import plan
+from patterndim.bounds import input_bound, output_bound, parameter_bound, region_bound
 from patterndim.dyadic import null_vectors
 from patterndim.errors import ArgumentError, KindError, NonFiniteError, ShapeError
+from patterndim.frozen import FrozenJacobian
 from patterndim.heads import Head, softmax_jacobian
+from patterndim.redundancy import symmetry_bound
 from tests import oracles
 from tests.strategies import networks, sample
 
@@ -59,6 +62,34 @@ def test_ranks_behind_a_head_are_those_of_fractions_and_all_bounds_hold(network,
         assert generic.value <= pdm.dimension_bound(network, output=C).value
         one = pdm.local_dimensions(network.architecture, [network.theta], X, output=C)[0]
         assert one.value == rank
+
+
+@pytest.mark.compiled
+@settings(max_examples=60)
+@given(networks(max_width=3, max_hidden=2), heads)
+def test_every_bound_holds_where_there_are_more_rows_than_parameters(network, head):
+    style, each, seed = head
+    rng, architecture = np.random.default_rng(seed), network.architecture
+    network = network.replace(theta=rng.integers(-20, 21, network.parameter_count))
+    X = sample(network, seed, 50)
+    C = head_of("integers" if style == "fractions" else style, rng, 50, network.widths[-1], each)
+    if each:
+        C[: rng.integers(0, 50)] = 0.0
+    # Integers: exact in float64, and so is the rank of them modulo a prime a lower bound.
+    rank = oracles.flint_rank(pdm.parameter_jacobian(network, X, output=C), 8_388_593)
+    read = Head.of(C, network.widths[-1], 50)
+    frozen = FrozenJacobian.build(architecture, X, pdm.activation_pattern(network, X), read)
+    for bound in (
+        output_bound(X, read),
+        parameter_bound(architecture, X, frozen.passing, read),
+        region_bound(architecture, X, frozen.pattern, read),
+        input_bound(X, frozen.pattern, read),
+        symmetry_bound(frozen, rng),
+        pdm.dimension_bound(network, X, output=C),
+        pdm.dimension_bound(network, output=C if C.ndim == 2 else np.eye(network.widths[-1])),
+    ):
+        assert rank <= bound.value, bound
+    assert pdm.local_dimension(network, X, output=C).value == rank
 
 
 @settings(max_examples=20)
@@ -259,7 +290,7 @@ def test_bad_heads_are_refused(output, error, message):
 
 def test_a_matrix_for_each_input_is_refused_where_inputs_are_added():
     each = np.ones((4, 1, 2))
-    message = r"output must be one matrix \(k, 2\) where further inputs are tried, got \(4, 1, 2\)"
+    message = r"output must be one matrix \(k, 2\) for all inputs here, got \(4, 1, 2\)"
     for run in (
         lambda: pdm.functional_dimension(NETWORK, output=each),
         lambda: pdm.explain(NETWORK, ONES, output=each),
