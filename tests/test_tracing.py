@@ -19,7 +19,7 @@ from patterndim.errors import (
     MemoryLimitError,
     ShapeError,
 )
-from patterndim.quantities import NAMES, View, columns, single, view
+from patterndim.quantities import NAMES, View, columns, dimensions, single, view
 from patterndim.training import Snapshot, sgd
 from tests import oracles
 from tests.strategies import networks, sample
@@ -169,17 +169,22 @@ def test_older_views_are_let_go():
     assert third.first is second.first is first is first.first
 
 
-def test_spectrum_is_that_of_the_dense_jacobian():
+@pytest.mark.parametrize("method", ["dense", "gram"])
+def test_spectrum_is_that_of_the_dense_jacobian(method, monkeypatch):
+    if method == "gram":
+        monkeypatch.setattr(dimensions, "DENSE", 100)
     network = pdm.Network.random((5, 6, 4, 3), rng=0, bias_std=0.1)
-    X = sample(network, 0, 20, integers=False)
-    row = row_of(network, X[:9], "spectrum")
-    values = np.linalg.svd(pdm.parameter_jacobian(network, X[:9]), compute_uv=False)
+    X = sample(network, 0, 40, integers=False)
+    row = row_of(network, X, "spectrum")
+    values = np.linalg.svd(pdm.parameter_jacobian(network, X), compute_uv=False)
     count = row["spectrum_resolved"]
+    assert row["spectrum_method"] == method
     assert row["spectrum_largest"] == pytest.approx(values[0])
     assert row["spectrum_smallest"] == pytest.approx(values[count - 1], rel=1e-3)
-    assert count == row_of(network, X[:9], "local_dimension")["local_dimension"]
-    assert row["spectrum_gap"] is None or row["spectrum_gap"] > 10
-    assert row_of(network, X[:9], "spectrum", "softmax")["spectrum_largest"] is None
+    assert count == row_of(network, X, "local_dimension")["local_dimension"] < len(values)
+    assert row["spectrum_gap"] > 100
+    assert row["spectrum_precision"] < 1e-6
+    assert row_of(network, X, "spectrum", "softmax")["spectrum_largest"] is None
 
 
 def test_functional_dimension_is_that_of_the_function():
