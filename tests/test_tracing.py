@@ -406,6 +406,7 @@ BAD = [
     ({"snapshots": 5}, KindError, "snapshots must be a folder or an iterable of .*, got int"),
     ({"snapshots": "nowhere"}, FileError, "snapshots must be an existing folder, got 'nowhere'"),
     ({"snapshots": {"a": NETWORK}}, KindError, "steps of snapshots must be an integer, got 'a'"),
+    ({"snapshots": np.ones((2, 9))}, KindError, "architecture must be given for parameter vectors"),
     ({"architecture": (2, 3, 1), "snapshots": [[0.0]]}, ShapeError, "theta must have shape"),
     ({"inputs": [1.0]}, ShapeError, r"inputs must have shape \(N, n_0\), got \(1,\)"),
     ({"inputs": {"a": [[1.0]]}}, ShapeError, r"inputs a must have shape \(N, 2\), got \(1, 1\)"),
