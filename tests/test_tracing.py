@@ -316,6 +316,11 @@ def test_every_quantity_has_columns_of_its_name_and_plain_values_in_one_table():
     assert places == sorted(places, reverse=True)
 
 
+def test_every_quantity_is_explained():
+    for name in NAMES:
+        assert f'"{name}"' in pdm.trace.__doc__
+
+
 def same_but(rows, *left_out):
     return [{k: v for k, v in row.items() if k not in left_out} for row in rows]
 
