@@ -8,7 +8,7 @@ from patterndim.checkpoints import Source, checkpoints
 from patterndim.errors import ArgumentError, KindError
 from patterndim.heads import OUTPUTS
 from patterndim.network import Network
-from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, Plain, View, columns
+from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, OUTPUTS, Plain, View, columns
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import (
     byte_count,

@@ -19,7 +19,7 @@ from patterndim.errors import (
     MemoryLimitError,
     ShapeError,
 )
-from patterndim.quantities import NAMES, View, columns, single, view
+from patterndim.quantities import NAMES, View, columns, dimensions, single, view
 from patterndim.training import Snapshot, sgd
 from tests import oracles
 from tests.strategies import networks, sample
@@ -169,17 +169,22 @@ def test_older_views_are_let_go():
     assert third.first is second.first is first is first.first
 
 
-def test_spectrum_is_that_of_the_dense_jacobian():
+@pytest.mark.parametrize("method", ["dense", "gram"])
+def test_spectrum_is_that_of_the_dense_jacobian(method, monkeypatch):
+    if method == "gram":
+        monkeypatch.setattr(dimensions, "DENSE", 100)
     network = pdm.Network.random((5, 6, 4, 3), rng=0, bias_std=0.1)
-    X = sample(network, 0, 20, integers=False)
-    row = row_of(network, X[:9], "spectrum")
-    values = np.linalg.svd(pdm.parameter_jacobian(network, X[:9]), compute_uv=False)
+    X = sample(network, 0, 40, integers=False)
+    row = row_of(network, X, "spectrum")
+    values = np.linalg.svd(pdm.parameter_jacobian(network, X), compute_uv=False)
     count = row["spectrum_resolved"]
+    assert row["spectrum_method"] == method
     assert row["spectrum_largest"] == pytest.approx(values[0])
     assert row["spectrum_smallest"] == pytest.approx(values[count - 1], rel=1e-3)
-    assert count == row_of(network, X[:9], "local_dimension")["local_dimension"]
-    assert row["spectrum_gap"] is None or row["spectrum_gap"] > 10
-    assert row_of(network, X[:9], "spectrum", "softmax")["spectrum_largest"] is None
+    assert count == row_of(network, X, "local_dimension")["local_dimension"] < len(values)
+    assert row["spectrum_gap"] > 100
+    assert row["spectrum_precision"] < 1e-6
+    assert row_of(network, X, "spectrum", "softmax")["spectrum_largest"] is None
 
 
 def test_functional_dimension_is_that_of_the_function():
@@ -311,6 +316,11 @@ def test_every_quantity_has_columns_of_its_name_and_plain_values_in_one_table():
     assert places == sorted(places, reverse=True)
 
 
+def test_every_quantity_is_explained():
+    for name in NAMES:
+        assert f'"{name}"' in pdm.trace.__doc__
+
+
 def same_but(rows, *left_out):
     return [{k: v for k, v in row.items() if k not in left_out} for row in rows]
 
@@ -401,6 +411,7 @@ BAD = [
     ({"snapshots": 5}, KindError, "snapshots must be a folder or an iterable of .*, got int"),
     ({"snapshots": "nowhere"}, FileError, "snapshots must be an existing folder, got 'nowhere'"),
     ({"snapshots": {"a": NETWORK}}, KindError, "steps of snapshots must be an integer, got 'a'"),
+    ({"snapshots": np.ones((2, 9))}, KindError, "architecture must be given for parameter vectors"),
     ({"architecture": (2, 3, 1), "snapshots": [[0.0]]}, ShapeError, "theta must have shape"),
     ({"inputs": [1.0]}, ShapeError, r"inputs must have shape \(N, n_0\), got \(1,\)"),
     ({"inputs": {"a": [[1.0]]}}, ShapeError, r"inputs a must have shape \(N, 2\), got \(1, 1\)"),
