@@ -7,6 +7,7 @@ flattening images, the flattened ones.
 
 from dataclasses import replace
 from inspect import signature
+from threading import Lock
 from typing import Any
 
 from patterndim.errors import ArgumentError
@@ -17,6 +18,9 @@ from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
 SOURCE = "torch.nn.Module"
+
+#: torch.fx changes torch.nn.Module for all threads while it traces.
+TRACING = Lock()
 
 #: Stand in the graph for the sizes of an array, and for the number of inputs.
 SIZES, BATCH = "sizes", "number of inputs"
@@ -42,13 +46,16 @@ def recognises(source: object) -> bool:
 
 def read(source: Any) -> Imported:
     """Network of a module."""
+    source = getattr(source, "_orig_mod", source)  # what torch.compile has wrapped
     torch = framework("torch", "torch")
     arrays = _parameters(source)
     for name, module in source.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             raise ArgumentError(f"{SOURCE} must have no hooks, got some at {name!r}")
+    fx = framework("torch.fx", "torch")
     try:
-        traced = framework("torch.fx", "torch").symbolic_trace(source)
+        with TRACING:
+            traced = fx.symbolic_trace(source)
     except Exception as error:  # whatever the module's own code raises
         raise ArgumentError(f"{SOURCE} must be traceable by torch.fx, got {error}") from error
     traced.graph.eliminate_dead_code()
