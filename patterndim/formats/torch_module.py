@@ -2,12 +2,13 @@
 PyTorch modules, followed by torch.fx.
 
 All parameters count, frozen or not.  The inputs are flat, (N, n_0): of a module that begins by
-flattening images, the flattened ones.
+flattening images, the flattened ones.  Several threads may load modules at once, but none may
+run modules of its own meanwhile, as torch.fx changes torch.nn.Module while it traces.
 """
 
 from dataclasses import replace
 from inspect import signature
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from patterndim.errors import ArgumentError
@@ -19,8 +20,8 @@ from patterndim.typing import AnyArray, FloatArray
 SUFFIXES: tuple[str, ...] = ()
 SOURCE = "torch.nn.Module"
 
-#: torch.fx changes torch.nn.Module for all threads while it traces.
-TRACING = Lock()
+#: While torch.fx traces, no other thread can run a module: it changes torch.nn.Module for all.
+TRACING = RLock()
 
 #: Stand in the graph for the sizes of an array, and for the number of inputs.
 SIZES, BATCH = "sizes", "number of inputs"
@@ -46,6 +47,11 @@ def recognises(source: object) -> bool:
 
 def read(source: Any) -> Imported:
     """Network of a module."""
+    with TRACING:
+        return _read(source)
+
+
+def _read(source: Any) -> Imported:
     source = getattr(source, "_orig_mod", source)  # what torch.compile has wrapped
     torch = framework("torch", "torch")
     arrays = _parameters(source)
@@ -54,8 +60,7 @@ def read(source: Any) -> Imported:
             raise ArgumentError(f"{SOURCE} must have no hooks, got some at {name!r}")
     fx = framework("torch.fx", "torch")
     try:
-        with TRACING:
-            traced = fx.symbolic_trace(source)
+        traced = fx.symbolic_trace(source)
     except Exception as error:  # whatever the module's own code raises
         raise ArgumentError(f"{SOURCE} must be traceable by torch.fx, got {error}") from error
     traced.graph.eliminate_dead_code()
@@ -69,7 +74,7 @@ def read(source: Any) -> Imported:
     tensor = next(source.parameters())
 
     def outputs(X: FloatArray) -> AnyArray:
-        with torch.no_grad():
+        with TRACING, torch.no_grad():
             inputs = torch.as_tensor(X, dtype=tensor.dtype, device=tensor.device)
             return plain("outputs", source(inputs))
 
