@@ -152,9 +152,9 @@ def test_archives_that_are_no_networks_are_file_errors(tmp_path):
         np.savez(path, **{**arrays, **changes})
         return path
 
-    with pytest.raises(FileError, match="version 1, got 2"):
+    with pytest.raises(FileError, match="valid network.* format version 2 instead of 1"):
         pdm.load(rewritten(version=2))
-    with pytest.raises(FileError, match="must be a patterndim network"):
+    with pytest.raises(FileError, match="valid network.* format 'another'"):
         pdm.load(rewritten(format="another"))
     with pytest.raises(
         FileError, match=r"valid network.*theta must have shape \(11,\), got \(3,\)"
@@ -164,12 +164,12 @@ def test_archives_that_are_no_networks_are_file_errors(tmp_path):
         pdm.load(rewritten(widths=np.array([3, 2])))
     with pytest.raises(FileError, match=r"valid network.*finite"):
         pdm.load(rewritten(theta=np.full(11, np.nan)))
-    with pytest.raises(FileError, match="valid network, got widths of another dtype"):
+    with pytest.raises(FileError, match="valid network.* widths of dtype float64"):
         pdm.load(rewritten(widths=np.array([3.0, 2.0, 1.0])))
-    with pytest.raises(FileError, match="valid network, got theta of 2 axes"):
+    with pytest.raises(FileError, match="valid network.* theta of 2 axes"):
         pdm.load(rewritten(theta=np.ones((1, 11))))
     np.savez(path, theta=arrays["theta"])
-    with pytest.raises(FileError, match="without"):
+    with pytest.raises(FileError, match="valid network.* no array named format"):
         pdm.load(path)
 
 
