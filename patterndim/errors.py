@@ -27,3 +27,7 @@ class FileError(PatterndimError, OSError, ValueError):
 
 class MemoryLimitError(PatterndimError, MemoryError):
     """The computation needs more memory than it was given."""
+
+
+class MissingPackageError(PatterndimError, ImportError):
+    """An optional package is needed that is not installed."""
