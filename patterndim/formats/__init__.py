@@ -20,6 +20,9 @@ from patterndim.network import Network
 #: Modules of this package, asked in this order: a Keras model may be a torch module as well.
 FORMATS = (
     "npz",
+    "safetensors",
+    "state_dict",
+    "keras_file",
     "keras_model",
     "torch_module",
     "sklearn_model",
@@ -29,10 +32,10 @@ FORMATS = (
 )
 
 #: Those whose sources hold parameters only: their ``read`` takes ``slope``.
-SLOPELESS = frozenset({"tree"})
+SLOPELESS = frozenset({"safetensors", "state_dict", "tree"})
 
 #: Format of each suffix that can be written.
-WRITERS = {".npz": "npz"}
+WRITERS = {".npz": "npz", ".safetensors": "safetensors"}
 
 __all__ = ["Imported", "Parameter", "load", "read", "save", "to_flax", "to_torch"]
 
@@ -86,7 +89,9 @@ def read(source: Any, *, slope: float | Sequence[float] | None = None) -> Import
     Parameters
     ----------
     source : path or object
-        A file, whose suffix tells the format, or a network of a framework.
+        A file, whose suffix tells the format: ``.npz``, ``.safetensors``, ``.keras``, and ``.pt``
+        or ``.pth`` of a state_dict, which needs torch; or a network of a framework.  Nothing in
+        a file is run.
     slope : float or sequence of float, optional
         Slope of leaky ReLU, for all hidden layers or one for each, for sources that hold
         parameters only; ReLU if not given.
@@ -122,7 +127,10 @@ def read(source: Any, *, slope: float | Sequence[float] | None = None) -> Import
 
 def save(network: Network, path: str | PathLike[str]) -> None:
     """
-    Write a network to a file, whose suffix tells the format: ``.npz``.
+    Write a network to a file, whose suffix tells the format: ``.npz`` or ``.safetensors``.
+
+    Both hold the parameters bit for bit, and the architecture.  The file takes the place of
+    another only when it is complete.
 
     Raises
     ------

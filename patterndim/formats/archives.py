@@ -29,6 +29,9 @@ EXPANSION, ALLOWANCE = 100, 2**24
 #: Most bytes of JSON that describe a network, and of the header of an .npy array.
 MOST_JSON, MOST_HEADER = 2**22, 2**14
 
+#: Most characters of the name of a parameter.
+MOST_NAME = 1000
+
 #: Bytes read at once.
 PIECE = 2**20
 
@@ -63,8 +66,11 @@ def _reason(error: Exception) -> str:
     """What went wrong, in one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if isinstance(error, MemoryError) or not words:
-        words = " ".join([type(error).__name__, words]).strip()
+    kind = type(error).__name__
+    if not words or isinstance(error, MemoryError | RecursionError):
+        words = f"{kind} {words}".strip()
+    elif isinstance(error, LookupError | TypeError | AttributeError):
+        words = f"it is not laid out as it should be ({kind}: {words})"
     return words if len(words) <= 300 else words[:297] + "..."
 
 
@@ -123,7 +129,7 @@ def read_member(archive: ZipFile, name: str, most: int | None = None) -> bytes:
     if most is not None and member.file_size > most:
         raise FileError(f"{name} has {member.file_size} bytes, more than {most}")
     with archive.open(member) as stream:
-        return bytes(_bytes(stream, member.file_size, name))
+        return bytes(read_exactly(stream, member.file_size, name))
 
 
 def read_npy(stream: IO[bytes], size: int, name: str) -> AnyArray:
@@ -143,11 +149,11 @@ def read_npy(stream: IO[bytes], size: int, name: str) -> AnyArray:
     needed, present = math.prod(shape) * dtype.itemsize, size - start.tell()
     if needed != present:
         raise FileError(f"{name} of shape {shape} needs {needed} bytes of data, has {present}")
-    data = _bytes(stream, needed, name, start.read())
+    data = read_exactly(stream, needed, name, start.read())
     return np.ndarray(shape, dtype, buffer=data, order="F" if fortran_order else "C")
 
 
-def _bytes(stream: IO[bytes], size: int, name: str, first: bytes = b"") -> bytearray:
+def read_exactly(stream: IO[bytes], size: int, name: str, first: bytes = b"") -> bytearray:
     """``first`` and what follows it in the stream, ``size`` bytes in all."""
     data = bytearray(size)
     data[: len(first)] = first
@@ -177,3 +183,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise FileError(f"{constant} is not a JSON number")
+
+
+def bfloat16(bits: AnyArray) -> AnyArray:
+    """float32 of the values that the bits, uint16, mean as bfloat16: their upper half, exactly."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
