@@ -26,7 +26,7 @@ SUFFIXES = (".keras",)
 SOURCE = ".keras file"
 
 #: Layers that do nothing to flat inputs in a trained network.
-NOTHING = ("InputLayer", "Flatten", "Dropout", "GaussianDropout", "GaussianNoise")
+NOTHING = ("InputLayer", "Flatten", "Dropout")
 
 #: Layers that are an activation.
 ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "Softmax")
