@@ -19,7 +19,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
-from patterndim.errors import FileError
+from patterndim.errors import FileError, PatterndimError
 from patterndim.typing import AnyArray
 
 #: An archive may hold this many times the bytes of its file, and some more: what is highly
@@ -67,9 +67,13 @@ def _reason(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     kind = type(error).__name__
-    if not words or isinstance(error, MemoryError | RecursionError):
-        words = f"{kind} {words}".strip()
-    elif isinstance(error, LookupError | TypeError | AttributeError):
+    if not words:
+        words = kind
+    elif isinstance(error, RecursionError):
+        words = "it is nested too deeply"
+    elif isinstance(error, LookupError | TypeError | AttributeError) and not isinstance(
+        error, PatterndimError
+    ):
         words = f"it is not laid out as it should be ({kind}: {words})"
     return words if len(words) <= 300 else words[:297] + "..."
 
@@ -141,7 +145,10 @@ def read_npy(stream: IO[bytes], size: int, name: str) -> AnyArray:
     version = np.lib.format.read_magic(start)
     if version not in HEADERS:
         raise FileError(f"{name} has .npy version {version}")
-    shape, fortran_order, dtype = HEADERS[version](start)
+    try:
+        shape, fortran_order, dtype = HEADERS[version](start)
+    except (ValueError, MemoryError, RecursionError) as error:  # numpy parses it as Python
+        raise FileError(f"the header of {name} cannot be read") from error
     if dtype.kind not in "biufcSU" or dtype.itemsize == 0:
         raise FileError(f"{name} has dtype {str(dtype)[:40]}, which is not plain")
     if min(shape, default=0) < 0:

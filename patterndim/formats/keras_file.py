@@ -79,7 +79,7 @@ def _checked(layers: list[Any]) -> list[Any]:
             raise FileError(f"layer {name!r} is of kind {str(kind)[:40]}, which is not supported")
         if kind == "Flatten" and config.get("data_format") not in (None, "channels_last"):
             raise FileError(f"layer {name!r} flattens in the order of {config['data_format']!r}")
-        if kind == "Dense" and "build_config" not in layer:
+        if kind == "Dense" and not layer.get("build_config"):
             raise FileError(f"layer {name!r} was never built")
         if kind == "Dense" and len(layer["build_config"]["input_shape"]) != 2:
             raise FileError(f"layer {name!r} acts on inputs that are not flat")
