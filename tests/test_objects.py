@@ -188,7 +188,12 @@ def test_trees_are_ordered_by_numbers_or_by_shapes():
 def test_sequences_hold_pairs_matrices_and_empty_entries():
     W, b, V = np.ones((3, 4)), np.arange(4.0), np.full((4, 2), 2.0)
     expected = pdm.Network.from_layers([W.T, V.T], [b, None])
-    for tree in ([(W, b), (V, None)], [(W, b), (), (V,)], (W, b, V), [[W, b], [V]]):
+    for tree in (
+        [(W, b), (V, None)],
+        [(W, b), (), (V,)],
+        (W, b, V),
+        [{"w": W, "b": b}, {"w": V, "b": None}],
+    ):
         found = pdm.load(tree)
         assert found.architecture == expected.architecture
         assert np.array_equal(found.theta, expected.theta)

@@ -303,6 +303,9 @@ def jax_refusals():
     return {
         "tanh": (function(jnp.tanh), made + "'tanh' in the function, which is none of these"),
         "clipped": (function(jax.nn.relu6), made + "'min' in"),
+        "constant": (
+            function(lambda z: z + jax.lax.iota(float, 4)), made + "'add' in the function"
+        ),
         "stopped": (function(lambda z: jax.lax.stop_gradient(relu(z))), made + "'stop_gradient'"),
         "two kernels": (function(lambda z: z), made + "'dot_general' in .* must act on the input"),
         "traced slope": (
@@ -393,6 +396,8 @@ def test_other_objects_are_refused():
         pdm.load(3)
     with pytest.raises(KindError, match=r"source must be a path, got bytes"):
         pdm.load(b"network.npz")
+    with pytest.raises(ArgumentError, match=r"source must end in .npz.*, got 'network.txt'"):
+        pdm.load("network.txt")
 
 
 def test_slopes_are_for_sources_that_tell_none(tmp_path):

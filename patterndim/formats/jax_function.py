@@ -181,8 +181,6 @@ class Trace:
                 return [Given(given_name, not transposed)]
             case "reshape" | "broadcast_in_dim", Given() if _is_row(equation):
                 return [first]
-            case "reshape", Value() if options["new_sizes"] == equation.invars[0].aval.shape:
-                return [first]
         bodies = {_body(value) for value in values if isinstance(value, Value | Tail)}
         begun = name in BEGINNING or any(isinstance(value, Tail) for value in values)
         if name in TAIL and begun and len(bodies) == 1 and not _has_given(values):
