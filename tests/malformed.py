@@ -257,6 +257,7 @@ case(".npz", "theta has dtype object, which is not plain")(
 )
 case(".npz", "which is not plain")(npz_with(theta=np.zeros(14, "f8,f8")))
 case(".npz", "theta of dtype complex128")(npz_with(theta=np.zeros(14, complex)))
+case(".npz", "theta of 2 axes")(npz_with(theta=np.zeros((1, 14))))
 case(".npz", "widths of dtype float64")(npz_with(widths=np.array([3.0, 2.0, 2.0])))
 case(".npz", "theta must have shape .14,., got .9,.")(npz_with(theta=np.zeros(9)))
 case(".npz", "theta must be finite, got nan")(npz_with(theta=np.full(14, np.nan)))
@@ -630,3 +631,8 @@ def keras_endless_tree(good, marker):
     at = data.index(b"TREE")
     data[at + 32 : at + 40] = struct.pack("<Q", at)
     return keras_file(arrays=bytes(data))
+
+
+@case(".keras", "that is no heap")
+def keras_without_names(good, marker):
+    return keras_file(arrays=keras_arrays().replace(b"HEAP", b"HEAT"))

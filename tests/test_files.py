@@ -344,7 +344,7 @@ def test_files_of_keras_come_in_exactly(name, tmp_path):
     assert np.array_equal(live.network.theta, found.network.theta)
 
 
-def test_arrays_of_hdf5_are_those_that_h5py_wrote(tmp_path):
+def test_arrays_of_hdf5_are_those_that_h5py_wrote(tmp_path, monkeypatch):
     h5py = pytest.importorskip("h5py")
     rng = np.random.default_rng(0)
     arrays = {}
@@ -362,6 +362,9 @@ def test_arrays_of_hdf5_are_those_that_h5py_wrote(tmp_path):
     for name, array in arrays.items():
         assert found.array(members[name]).dtype == array.dtype
         assert np.array_equal(found.array(members[name]), array)
+    monkeypatch.setattr(hdf5, "MOST_MEMBERS", 299)
+    with pytest.raises(FileError, match="an HDF5 group of more than 299 members"):
+        found.members(found.members(found.root)["group"])
 
 
 # --- arrays of numpy ---

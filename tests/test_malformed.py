@@ -14,6 +14,8 @@ from patterndim.errors import FileError, PatterndimError
 from patterndim.formats import npz
 from tests import malformed
 
+pytestmark = pytest.mark.compiled  # no kernel takes part, but torch does
+
 SUFFIXES = (".npz", ".safetensors", ".pt", ".keras")
 
 #: Most bytes taken to find out that a file of some kilobytes is not good.
@@ -202,7 +204,6 @@ for path in sys.argv[1:]:
 """
 
 
-@pytest.mark.compiled
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
 def test_bombs_go_off_in_no_memory(good, tmp_path):
     """128 MiB for files that unpack to twice as much, or say that they do."""

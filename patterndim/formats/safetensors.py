@@ -81,14 +81,14 @@ def _parts(architecture: Architecture) -> Iterator[Parameter]:
     widths = architecture.widths
     for v in range(1, len(widths)):
         name = str(2 * (v - 1))
-        edges = [e for e in architecture.incoming[v] if architecture.connections[e].trainable]
-        for number, e in enumerate(edges):
+        slices = [(e, architecture.weight_slices[e]) for e in architecture.incoming[v]]
+        matrices = [(e, where) for e, where in slices if where is not None]
+        for number, (e, where) in enumerate(matrices):
             shape = (widths[v], widths[architecture.connections[e].source])
-            suffix = f".{number}" if len(edges) > 1 else ""
-            if (where := architecture.weight_slices[e]) is not None:
-                yield Parameter(f"{name}.weight{suffix}", where.start, where.stop, shape, False)
-        if (where := architecture.bias_slices[v]) is not None:
-            yield Parameter(f"{name}.bias", where.start, where.stop, (widths[v],), False)
+            suffix = f".{number}" if len(matrices) > 1 else ""
+            yield Parameter(f"{name}.weight{suffix}", where.start, where.stop, shape, False)
+        if (bias := architecture.bias_slices[v]) is not None:
+            yield Parameter(f"{name}.bias", bias.start, bias.stop, (widths[v],), False)
 
 
 def _ours(tensors: dict[str, AnyArray], metadata: dict[str, str]) -> Imported:
