@@ -77,11 +77,13 @@ class Architecture:
                     f"an identity connection must join equal widths, got {u} -> {v} "
                     f"of widths {self.layers[u].width} and {self.layers[v].width}"
                 )
+        targets = {connection.target for connection in self.connections}
+        sources = {connection.source for connection in self.connections}
         for v in range(1, last + 1):
-            if all(connection.target != v for connection in self.connections):
+            if v not in targets:
                 raise ArgumentError(f"layer {v} must have an incoming connection, got none")
         for u in range(last):
-            if all(connection.source != u for connection in self.connections):
+            if u not in sources:
                 raise ArgumentError(f"layer {u} must have an outgoing connection, got none")
         in_order = sorted(self.connections, key=lambda connection: connection.target)
         object.__setattr__(self, "connections", tuple(in_order))
@@ -135,10 +137,10 @@ class Architecture:
     @cached_property
     def incoming(self) -> tuple[tuple[int, ...], ...]:
         """For every layer, the indices of the connections that lead to it."""
-        return tuple(
-            tuple(e for e, connection in enumerate(self.connections) if connection.target == v)
-            for v in range(len(self.layers))
-        )
+        edges: list[list[int]] = [[] for _ in self.layers]
+        for e, connection in enumerate(self.connections):
+            edges[connection.target].append(e)
+        return tuple(tuple(found) for found in edges)
 
     def weights_of(self, theta: FloatArray) -> tuple[FloatArray | None, ...]:
         """Views of a parameter vector, one per connection: (n_v, n_u), or None for an identity."""

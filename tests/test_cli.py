@@ -70,8 +70,8 @@ def test_every_kind_is_told_in_words(tmp_path, capsys):
     [
         (["{net}", "missing.npy"], "source must be a readable .npy array, got 'missing.npy'"),
         (["missing.npz", "{X}"], "source must be a readable .npz archive, got 'missing.npz'"),
-        (["{net}", "{net}"], "inputs must be one array, got an archive in"),
-        (["{X}", "{X}"], "source must end in .npz, got 'X.npy'"),
+        (["{net}", "{net}"], "source must be a readable .npy array, got"),
+        (["{X}", "{X}"], "source must end in .npz or .safetensors or "),
         (["{net}", "{bad}"], "inputs must have shape (N, 3), got (5, 4)"),
         (["{net}", "{pickle}"], "source must be a readable .npy array"),
         (["{net}", "{X}", "--memory", "lots"], "memory must be a positive number of bytes"),

@@ -152,9 +152,9 @@ def test_archives_that_are_no_networks_are_file_errors(tmp_path):
         np.savez(path, **{**arrays, **changes})
         return path
 
-    with pytest.raises(FileError, match="version 1, got 2"):
+    with pytest.raises(FileError, match=r"valid network.* format version 2 instead of 1"):
         pdm.load(rewritten(version=2))
-    with pytest.raises(FileError, match="must be a patterndim network"):
+    with pytest.raises(FileError, match=r"valid network.* format 'another'"):
         pdm.load(rewritten(format="another"))
     with pytest.raises(
         FileError, match=r"valid network.*theta must have shape \(11,\), got \(3,\)"
@@ -164,12 +164,12 @@ def test_archives_that_are_no_networks_are_file_errors(tmp_path):
         pdm.load(rewritten(widths=np.array([3, 2])))
     with pytest.raises(FileError, match=r"valid network.*finite"):
         pdm.load(rewritten(theta=np.full(11, np.nan)))
-    with pytest.raises(FileError, match="valid network, got widths of another dtype"):
+    with pytest.raises(FileError, match=r"valid network.* widths of dtype float64"):
         pdm.load(rewritten(widths=np.array([3.0, 2.0, 1.0])))
-    with pytest.raises(FileError, match="valid network, got theta of 2 axes"):
+    with pytest.raises(FileError, match=r"valid network.* theta of 2 axes"):
         pdm.load(rewritten(theta=np.ones((1, 11))))
     np.savez(path, theta=arrays["theta"])
-    with pytest.raises(FileError, match="without"):
+    with pytest.raises(FileError, match=r"valid network.* no array named format"):
         pdm.load(path)
 
 
@@ -177,7 +177,9 @@ def test_saving_where_one_cannot_is_a_file_error(tmp_path):
     network = pdm.Network.random((3, 2, 1))
     with pytest.raises(FileError, match="path must be writable"):
         pdm.save(network, tmp_path / "nowhere" / "network.npz")
-    with pytest.raises(ArgumentError, match=r"path must end in .npz, got 'network.txt'"):
+    with pytest.raises(
+        ArgumentError, match=r"path must end in .npz or .safetensors, got 'network.txt'"
+    ):
         pdm.save(network, tmp_path / "network.txt")
     with pytest.raises(KindError, match=r"network must be a patterndim.Network, got int"):
         pdm.save(3, tmp_path / "network.npz")
@@ -367,23 +369,6 @@ def test_any_layout_and_numeric_dtype_just_works(change):
         given.flags.writeable = False
     assert np.array_equal(pdm.parameter_jacobian(network, given), reference)
     assert pdm.local_dimension(network, given) == pdm.local_dimension(network, X)
-
-
-def test_randomly_damaged_files_are_file_errors_or_still_networks(tmp_path):
-    path = tmp_path / "network.npz"
-    pdm.save(pdm.Network.random((3, 2, 1)), path)
-    good = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(1000):
-        data = good.copy()
-        data[rng.integers(0, len(data), 3)] = rng.integers(0, 256, 3)
-        path.write_bytes(data.tobytes())
-        try:
-            pdm.load(path)
-        except FileError:
-            refused += 1
-    assert refused > 500
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ from patterndim.network import Network
 #: Modules of this package, asked in this order: a Keras model may be a torch module as well.
 FORMATS = (
     "npz",
+    "safetensors",
+    "state_dict",
+    "keras_file",
     "keras_model",
     "torch_module",
     "sklearn_model",
@@ -29,10 +32,10 @@ FORMATS = (
 )
 
 #: Those whose sources hold parameters only: their ``read`` takes ``slope``.
-SLOPELESS = frozenset({"tree"})
+SLOPELESS = frozenset({"safetensors", "state_dict", "tree"})
 
 #: Format of each suffix that can be written.
-WRITERS = {".npz": "npz"}
+WRITERS = {".npz": "npz", ".safetensors": "safetensors"}
 
 __all__ = ["Imported", "Parameter", "load", "read", "save", "to_flax", "to_torch"]
 
@@ -90,7 +93,9 @@ def read(source: Any, *, slope: float | Sequence[float] | None = None) -> Import
     Parameters
     ----------
     source : path or object
-        - a file, whose suffix tells the format;
+        - a file, whose suffix tells the format: ``.npz`` or ``.safetensors``, ``.keras`` of
+          Keras 3, and ``.pt`` or ``.pth`` of a ``state_dict``, which needs torch.  Nothing in a
+          file is run, and names of arrays are understood as in a tree of parameters;
         - a ``torch.nn.Module`` that torch.fx can trace, skip connections included;
         - a Keras 3 model, Sequential or functional;
         - a fitted ``MLPClassifier`` or ``MLPRegressor`` of scikit-learn;
@@ -150,7 +155,10 @@ def read(source: Any, *, slope: float | Sequence[float] | None = None) -> Import
 
 def save(network: Network, path: str | PathLike[str]) -> None:
     """
-    Write a network to a file, whose suffix tells the format: ``.npz``.
+    Write a network to a file, whose suffix tells the format: ``.npz`` or ``.safetensors``.
+
+    Both hold the parameters bit for bit, and the architecture.  The file takes the place of
+    another only when it is complete.
 
     Raises
     ------

@@ -6,15 +6,16 @@ Keys: ``format`` (the string "patterndim network"), ``version`` (1), ``widths`` 
 whether trainable, ``theta`` (P,).
 """
 
-import contextlib
-import os
+import io
+from collections.abc import Mapping
 from pathlib import Path
-from threading import get_ident
+from typing import Any
 
 import numpy as np
 
 from patterndim.architecture import Architecture, Connection, Layer
-from patterndim.errors import FileError, PatterndimError
+from patterndim.errors import FileError
+from patterndim.formats.archives import naming, read_npy, reading, unzipping, writing
 from patterndim.formats.imported import Imported, Parameter
 from patterndim.network import Network
 from patterndim.typing import AnyArray
@@ -23,10 +24,10 @@ SUFFIXES = (".npz",)
 
 FORMAT = "patterndim network"
 VERSION = 1
-KEYS = ("format", "version", "widths", "slopes", "biases", "connections", "theta")
 
 #: Kind of dtype and number of axes of each array.
 LAYOUT = {
+    "format": ("U", 0),
     "version": ("iu", 0),
     "widths": ("iu", 1),
     "slopes": ("f", 1),
@@ -51,75 +52,72 @@ def read(source: Path) -> Imported:
 
 def save(network: Network, path: Path) -> None:
     """Write a network; nothing is left behind under ``path`` if writing fails half-way."""
-    architecture = network.architecture
-    arrays: dict[str, AnyArray] = {
+    with writing(path) as file:
+        np.savez(file, allow_pickle=False, **described(network.architecture), theta=network.theta)
+
+
+def described(architecture: Architecture) -> dict[str, AnyArray]:
+    """Arrays that say what the parameters of a network mean."""
+    layers, connections = architecture.layers, architecture.connections
+    return {
         "format": np.array(FORMAT),
         "version": np.array(VERSION),
-        "widths": np.array(architecture.widths),
-        "slopes": np.array([layer.slope for layer in architecture.layers]),
-        "biases": np.array([layer.bias for layer in architecture.layers]),
-        "connections": np.array(
-            [(c.source, c.target, c.trainable) for c in architecture.connections]
-        ),
-        "theta": network.theta,
+        "widths": np.array([layer.width for layer in layers]),
+        "slopes": np.array([layer.slope for layer in layers]),
+        "biases": np.array([layer.bias for layer in layers]),
+        "connections": np.array([(c.source, c.target, c.trainable) for c in connections]),
     }
-    partial = path.with_name(f".{os.getpid()}-{get_ident()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        partial.replace(path)
-    except (OSError, ValueError) as error:
-        with contextlib.suppress(OSError, ValueError):
-            partial.unlink()
-        raise FileError(f"path must be writable, got {str(path)!r}: {error}") from error
+
+
+def architecture(description: Mapping[str, Any]) -> Architecture:
+    """Architecture of what `described` gives, as arrays or lists; everything is checked."""
+    if description["version"] != VERSION:
+        raise FileError(f"format version {description['version']} instead of {VERSION}")
+    parts = (description[key] for key in ("widths", "slopes", "biases"))
+    layers = tuple(Layer(*triple) for triple in zip(*parts, strict=True))
+    edges = []
+    for source, target, trainable in description["connections"]:
+        if trainable not in (0, 1):
+            raise FileError(f"connection {source} -> {target} is trainable: {trainable}")
+        edges.append(Connection(source, target, bool(trainable)))
+    return Architecture(layers, tuple(edges))
 
 
 def load(path: Path) -> Network:
     """Read a network, checking everything."""
     arrays = read_arrays(path)
-    missing = [key for key in KEYS if key not in arrays]
-    if missing or str(arrays["format"]) != FORMAT:
-        raise FileError(f"source must be a patterndim network, got {str(path)!r} without {missing}")
-    for key, (kind, dimensions) in LAYOUT.items():
-        array = arrays[key]
-        if array.dtype.kind not in kind:
-            raise FileError(f"source must hold a valid network, got {key} of another dtype")
-        if array.ndim != dimensions:
-            raise FileError(f"source must hold a valid network, got {key} of {array.ndim} axes")
-    if arrays["version"] != VERSION:
-        raise FileError(f"source must have format version {VERSION}, got {arrays['version']}")
-    try:
-        triples = zip(arrays["widths"], arrays["slopes"], arrays["biases"], strict=True)
-        layers = tuple(Layer(*triple) for triple in triples)
-        edges = tuple(Connection(u, v, bool(t)) for u, v, t in arrays["connections"])
-        return Network(Architecture(layers, edges), arrays["theta"])
-    except (PatterndimError, ValueError, MemoryError, OverflowError) as error:
-        raise FileError(f"source must hold a valid network, got {str(path)!r}: {error}") from error
+    with naming(path, "hold a valid network"):
+        for key, (kind, dimensions) in LAYOUT.items():
+            if key not in arrays:
+                raise FileError(f"no array named {key}")
+            if arrays[key].dtype.kind not in kind:
+                raise FileError(f"{key} of dtype {arrays[key].dtype}")
+            if arrays[key].ndim != dimensions:
+                raise FileError(f"{key} of {arrays[key].ndim} axes")
+        if str(arrays["format"]) != FORMAT:
+            raise FileError(f"format {str(arrays['format'])[:40]!r}")
+        return Network(architecture(arrays), arrays["theta"])
 
 
 def read_arrays(path: Path) -> dict[str, AnyArray]:
-    """All arrays of an archive; pickled objects are refused."""
-    found = _read(path, ".npz archive")
-    if isinstance(found, dict):
-        return found
-    raise FileError(f"source must be an .npz archive, got a single array in {str(path)!r}")
+    """All arrays of an archive; none of them holds Python objects."""
+    with reading(path, "be a readable .npz archive") as file, unzipping(file) as archive:
+        arrays: dict[str, AnyArray] = {}
+        for member in archive.infolist():
+            if not member.filename.endswith(".npy"):
+                raise FileError(f"{member.filename!r} is not an .npy array")
+            with archive.open(member) as stream:
+                name = member.filename.removesuffix(".npy")
+                arrays[name] = read_npy(stream, member.file_size, name)
+        return arrays
 
 
 def read_array(path: Path) -> AnyArray:
-    """The single array of an .npy file; pickled objects are refused."""
-    found = _read(path, ".npy array")
-    if isinstance(found, dict):
-        raise FileError(f"inputs must be one array, got an archive in {str(path)!r}")
-    return found
-
-
-def _read(path: Path, what: str) -> AnyArray | dict[str, AnyArray]:
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.lib.npyio.NpzFile):
-                return {key: loaded[key] for key in loaded.files}
-            array: AnyArray = loaded
-            return array
-    except Exception as error:  # damaged bytes make numpy and zipfile raise almost anything
-        raise FileError(f"source must be a readable {what}, got {str(path)!r}: {error}") from error
+    """The single array of an .npy file, which holds no Python objects."""
+    with reading(path, "be a readable .npy array") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        if file.read(2) == b"PK":
+            raise FileError("it is an archive, not one array")
+        file.seek(0)
+        return read_npy(file, size, "the array")
