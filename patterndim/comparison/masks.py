@@ -1,0 +1,258 @@
+"""Faults of the activation: masks, derivative at zero, slope; read off the given Jacobian."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from patterndim.arithmetic import Real
+from patterndim.comparison.case import Case, Explanation, Fault, MaskDisagreement
+from patterndim.comparison.columns import rounded
+from patterndim.comparison.precision import Precision
+from patterndim.comparison.reference import Expected, expected, head, operations
+from patterndim.factors import propagate
+from patterndim.typing import BoolArray, FloatArray, IntArray
+
+#: Disagreements that are listed; all are counted.
+LISTED = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Factors of the hidden neurons in a Jacobian, and which of them are not the certified ones."""
+
+    gates: tuple[FloatArray, ...]
+    changed: tuple[BoolArray, ...]
+
+
+def masks(case: Case, level: Precision) -> Explanation | None:
+    """Other masks, another slope, or no activation, where the samples do not agree."""
+    if case.given.shape != case.reference.J.shape or not case.gates:
+        return None
+    good = np.array(
+        [
+            case.within(given, case.reference.at(n), level).all()
+            for n, given in enumerate(case.given)
+        ]
+    )
+    bad = np.flatnonzero(~good)
+    if not len(bad):
+        return None
+    first = _explain(case, level, bad[:: max(1, len(bad) // 8)][:8], np.nan)
+    if first is None:
+        return None
+    found = _explain(case, level, bad, first[2]) if len(bad) > 8 else _explain(case, level, bad, first[2])
+    if found is None:
+        return None
+    exact, reading, value = found
+    whole = Expected(case.reference.J.copy(), case.reference.size.copy())
+    whole.J[bad], whole.size[bad] = exact.J, exact.size
+    faults, disagreements, notes = _name(case, level, bad, reading, value)
+    return Explanation(faults, case.given, whole, disagreements, notes)
+
+
+def _explain(
+    case: Case, level: Precision, samples: IntArray, value: float
+) -> tuple[Expected, Reading, float] | None:
+    """Jacobian at the masks that were read, if it is the given one at some samples."""
+    X, given = case.X[samples], case.given[samples]
+    certified = [gate[samples] for gate in case.gates]
+    reading = _read(case, level, samples, value)
+    if not any(changed.any() for changed in reading.changed):
+        return None
+    for forward in (reading.gates, certified):
+        exact = expected(case.network, X, reading.gates, case.head, forward=forward)
+        if case.within(given, exact, level).all():
+            values = [g[c] for g, c in zip(reading.gates, reading.changed, strict=True) if c.any()]
+            return exact, reading, float(np.median(np.concatenate(values)))
+    return None
+
+
+def _read(case: Case, level: Precision, samples: IntArray, value: float) -> Reading:
+    """
+    Read the factors, from the outputs down.
+
+    With B_v the given gradients of the biases of layer v and A_v what the layers above send down,
+    B_v = A_v * gate; where there is no bias, B_v is the projection of the gradients of a matrix
+    on the activations.
+    """
+    network, architecture = case.network, case.network.architecture
+    X, given = case.X[samples], case.given[samples]
+    certified = [gate[samples] for gate in case.gates]
+    activations = propagate(architecture, network.theta, X, certified, Real())
+    last = len(architecture.layers) - 1
+    B: list[FloatArray | None] = [None] * last + [head(case.head, activations[last])]
+    size: list[FloatArray | None] = [None] * last + [np.abs(B[last])]  # type: ignore[arg-type]
+    gates = list(certified)
+    changed = [np.zeros(gate.shape, dtype=np.bool_) for gate in certified]
+    for v in range(last - 1, 0, -1):
+        A = np.zeros((B[last].shape[0], len(X), architecture.widths[v]))  # type: ignore[union-attr]
+        bound = np.zeros_like(A)
+        for W, c in zip(network.weights, architecture.connections, strict=True):
+            above, above_size = B[c.target], size[c.target]
+            if c.source == v and above is not None and above_size is not None:
+                A += above if W is None else above @ W
+                bound += above_size if W is None else above_size @ np.abs(W)
+        sent = _gradients(case, given, activations, v)
+        read, doubt = _quotients(sent, A, bound, level.unit * operations(network))
+        wrong = (np.abs(read - certified[v - 1]) > doubt) & (doubt < 0.2)
+        simple = [0.0, 0.5, 1.0, architecture.layers[v].slope]
+        simple += [] if np.isnan(value) else [value]
+        best = np.where(wrong, read, certified[v - 1])
+        for number in simple:
+            best = np.where(wrong & (np.abs(read - number) <= doubt), number, best)
+        gates[v - 1], changed[v - 1] = best, wrong
+        B[v], size[v] = A * best, bound * np.abs(best)
+    gates = _common(gates, changed)
+    return Reading(tuple(gates), tuple(changed))
+
+
+def _gradients(
+    case: Case, given: FloatArray, activations: Sequence[FloatArray], v: int
+) -> FloatArray:
+    """Gradients by the preactivations of layer v in the given Jacobian, shape (K, N, n_v)."""
+    architecture = case.network.architecture
+    if (where := architecture.bias_slices[v]) is not None:
+        return np.ascontiguousarray(given[:, :, where].swapaxes(0, 1))
+    for e in architecture.incoming[v]:
+        if (where := architecture.weight_slices[e]) is not None:
+            h = activations[architecture.connections[e].source]
+            block = given[:, :, where].reshape(*given.shape[:2], architecture.widths[v], -1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                unit = h / np.sum(h**2, axis=1, keepdims=True)
+            return np.einsum("xcij,xj->cxi", block, unit)
+    return np.full((given.shape[1], len(given), architecture.widths[v]), np.nan)
+
+
+def _quotients(
+    sent: FloatArray, A: FloatArray, bound: FloatArray, unit: float
+) -> tuple[FloatArray, FloatArray]:
+    """Factors of the neurons, shape (N, n_v), and how far they may be off by rounding."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        square = np.sum(A**2, axis=0)
+        read = np.sum(sent * A, axis=0) / square
+        doubt = 1e-9 + 4.0 * unit * np.sqrt(np.sum(bound**2, axis=0) / square)
+    certain = np.isfinite(read) & np.isfinite(doubt)
+    return np.where(certain, read, 0.0), np.where(certain, doubt, np.inf)
+
+
+def _common(gates: list[FloatArray], changed: list[BoolArray]) -> list[FloatArray]:
+    """One simple number for all factors that are close to it, such as a slope of 0.2."""
+    values = np.concatenate([g[c] for g, c in zip(gates, changed, strict=True)])
+    if not len(values):
+        return gates
+    middle = float(np.median(values))
+    simple = float(f"{middle:.4g}")
+    number = simple if np.isclose(simple, middle, rtol=1e-6, atol=0) else rounded(middle)
+    return [
+        np.where(c & np.isclose(g, number, rtol=1e-4, atol=0), number, g)
+        for g, c in zip(gates, changed, strict=True)
+    ]
+
+
+def _name(
+    case: Case, level: Precision, samples: IntArray, reading: Reading, value: float
+) -> tuple[tuple[Fault, ...], tuple[MaskDisagreement, ...], tuple[str, ...]]:
+    """Faults, disagreements and notes of masks that were read."""
+    places = _places(case, level, samples, reading)
+    disagreements = tuple(places[:LISTED])
+    if all(place.rounding and place.sign for place in places):
+        text = f"{len(places)} masks differ where {level.name} cannot tell the sign"
+        return (), disagreements, (text,)
+    ties = [place for place in places if place.sign == 0]
+    others = [place for place in places if place.sign and not place.rounding]
+    faults = []
+    if ties:
+        factors = sorted({place.factor for place in ties})
+        text = ", ".join(f"{factor:g}" for factor in factors)
+        count = len(case.pattern.ties)
+        if len(ties) < count and len(factors) == 1:
+            text = f"{text} at {len(ties)} of {count} exact zeros: {_where(ties[0])}"
+            faults.append(Fault("wrong mask at a tie", f"the derivative is taken as {text}"))
+        else:
+            text = f"the derivative at exact zeros of {len(ties)} preactivations is taken as {text}"
+            faults.append(Fault("derivative at zero", f"{text}; first {_where(ties[0])}"))
+    if others:
+        faults.append(_others(case, others, reading))
+    return tuple(faults), disagreements, ()
+
+
+def _others(case: Case, places: Sequence[MaskDisagreement], reading: Reading) -> Fault:
+    """Fault of masks that differ although their signs are certain."""
+    layers = sorted({place.layer for place in places})
+    where = "all hidden layers" if layers == list(case.network.architecture.hidden_layers) else (
+        "layer" + "s" * (len(layers) > 1) + " " + ", ".join(str(layer) for layer in layers)
+    )
+    inactive = all(place.sign < 0 for place in places)
+    factors = {place.factor for place in places}
+    slopes = {case.network.architecture.layers[layer].slope for layer in layers}
+    covered = sum(
+        int(np.count_nonzero(~case.pattern.masks[layer - 1])) for layer in layers
+    )
+    if inactive and len(factors) == 1 and 2 * len(places) > covered:
+        factor = factors.pop()
+        if factor == 1.0:
+            return Fault("no activation", f"there is no activation in {where}")
+        wanted = ", ".join(f"{slope:g}" for slope in sorted(slopes))
+        return Fault("wrong slope", f"the slope is {factor:g} instead of {wanted} in {where}")
+    active = [place for place in places if place.sign > 0]
+    dropped = [place for place in active if place.factor == 0.0]
+    kept = {place.factor for place in active if place.factor != 0.0}
+    if len(active) == len(places) and len(kept) == 1 and dropped:
+        rate = 1.0 - 1.0 / max(kept)
+        return Fault("dropout", f"factors of 0 and {max(kept):g}: a dropout of {rate:.3g} is on")
+    simple = factors <= {0.0, 1.0, *slopes}
+    text = f"{len(places)} masks in {where} are wrong, the first {_where(places[0])}"
+    if not simple:
+        low, high = min(factors), max(factors)
+        text = f"factors from {low:.3g} to {high:.3g} in {where} are not those of this activation"
+    return Fault("wrong masks" if simple else "wrong activation", text)
+
+
+def _where(place: MaskDisagreement) -> str:
+    return f"at sample {place.sample}, layer {place.layer}, neuron {place.neuron}"
+
+
+def _places(
+    case: Case, level: Precision, samples: IntArray, reading: Reading
+) -> list[MaskDisagreement]:
+    """Disagreements, with the preactivations in float64 and what rounding may do to them."""
+    network, architecture = case.network, case.network.architecture
+    X = case.X[samples]
+    gates = [gate[samples] for gate in case.gates]
+    z = preactivations(network, X, gates)
+    positive = network.replace(theta=np.abs(network.theta))
+    size = preactivations(positive, np.abs(X), gates)
+    ties = {tuple(place) for place in case.pattern.ties.tolist()}
+    unit = level.unit * operations(network)
+    result = []
+    for v in architecture.hidden_layers:
+        for n, i in np.argwhere(reading.changed[v - 1]):
+            sample = int(samples[n])
+            mask = bool(case.pattern.masks[v - 1][sample, i])
+            sign = 0 if (sample, v, int(i)) in ties else 1 if mask else -1
+            value = 0.0 if sign == 0 else float(z[v - 1][n, i])
+            close = abs(value) <= unit * float(size[v - 1][n, i])
+            factor = float(reading.gates[v - 1][n, i])
+            result.append(MaskDisagreement(sample, v, int(i), value, sign, factor, bool(close)))
+    return sorted(result, key=lambda place: (place.sample, place.layer, place.neuron))
+
+
+def preactivations(
+    network: "Case | object", X: FloatArray, gates: Sequence[FloatArray]
+) -> list[FloatArray]:
+    """Preactivations of the hidden layers with given gates, shapes (N, n_l)."""
+    architecture = network.architecture  # type: ignore[union-attr]
+    weights, biases = network.weights, network.biases  # type: ignore[union-attr]
+    activations, result = [X], []
+    for v in architecture.hidden_layers:
+        z = np.zeros((len(X), architecture.widths[v]))
+        for e in architecture.incoming[v]:
+            h = activations[architecture.connections[e].source]
+            W = weights[e]
+            z += h if W is None else h @ W.T
+        if (b := biases[v - 1]) is not None:
+            z += b
+        result.append(z)
+        activations.append(z * gates[v - 1])
+    return result
