@@ -1,35 +1,63 @@
 """
 Reading and writing networks, one file per format.
 
-To add a format: one file with ``load`` and ``save`` here, one line in the tables below.
+To add a format: one module here with ``SUFFIXES`` (of its files, or none), ``recognises(source)``,
+which looks at the type or the suffix and imports no framework, ``read(source)``, which gives an
+`Imported`, and if it can be written ``save(network, path)``; then its name in the table below.
 """
 
+from collections.abc import Sequence
+from importlib import import_module
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 from patterndim.errors import ArgumentError, KindError
-from patterndim.formats import npz
+from patterndim.formats.imported import Imported, Parameter
 from patterndim.network import Network
 
-READERS = {".npz": npz.load}
-WRITERS = {".npz": npz.save}
+#: Modules of this package, asked in this order.
+FORMATS = ("npz",)
+
+#: Those whose sources hold parameters only: their ``read`` takes ``slope``.
+SLOPELESS: frozenset[str] = frozenset()
+
+#: Format of each suffix that can be written.
+WRITERS = {".npz": "npz"}
+
+__all__ = ["Imported", "Parameter", "load", "read", "save"]
 
 
-def load(source: str | PathLike[str]) -> Network:
+class Format(Protocol):
+    """What a module of this package offers."""
+
+    SUFFIXES: tuple[str, ...]
+
+    def recognises(self, source: object) -> bool:
+        """Whether this is for it, without importing a framework; a path comes as a Path."""
+
+    def read(self, source: Any, **options: Any) -> Imported:
+        """Network of a source, or a PatterndimError."""
+
+    def save(self, network: Network, path: Path) -> None:
+        """Write a network: only where `WRITERS` names the format."""
+
+
+def load(source: Any, *, slope: float | Sequence[float] | None = None) -> Network:
     """
-    Read a network from a file.
+    Read a network from a file or from an object of a framework.
 
     Parameters
     ----------
-    source : path
-        File written by `save`; its suffix tells the format.
+    source : path or object
+        What `read` takes.
+    slope : float or sequence of float, optional
+        As for `read`.
 
     Raises
     ------
-    ArgumentError
-        If the suffix is not one of a known format.
-    FileError
-        If the file is missing, unreadable, truncated, or not a network.
+    KindError, ArgumentError, ShapeError, NonFiniteError, FileError
+        As by `read`.
 
     Examples
     --------
@@ -39,8 +67,48 @@ def load(source: str | PathLike[str]) -> Network:
     ...     load(f"{folder}/network.npz")
     Network(3-2-1, P=11, H=2)
     """
-    path = _path("source", source)
-    return READERS[_suffix("source", path, READERS)](path)
+    return read(source, slope=slope).network
+
+
+def read(source: Any, *, slope: float | Sequence[float] | None = None) -> Imported:
+    """
+    Network of a file or of an object of a framework, and where its parameters come from.
+
+    Parameters
+    ----------
+    source : path or object
+        A file, whose suffix tells the format, or a network of a framework.
+    slope : float or sequence of float, optional
+        Slope of leaky ReLU, for all hidden layers or one for each, for sources that hold
+        parameters only; ReLU if not given.
+
+    Raises
+    ------
+    KindError
+        If no format recognises the source.
+    ArgumentError
+        If the suffix is not one of a known format, or the network is not one of dense layers,
+        skip connections and (leaky) ReLU; the message names the layer.
+    ShapeError, NonFiniteError
+        If the parameters do not fit together or are not finite.
+    FileError
+        If the file is missing, unreadable, truncated, or not a network.
+    """
+    given = _path("source", source) if isinstance(source, str | bytes | PathLike) else source
+    for name in FORMATS:
+        module = _format(name)
+        if module.recognises(given):
+            if slope is None:
+                return module.read(given)
+            if name in SLOPELESS:
+                return module.read(given, slope=slope)
+            raise ArgumentError(f"slope must not be given for a source that tells it, got {slope}")
+    if isinstance(given, Path):
+        raise _unknown("source", given, [end for name in FORMATS for end in _format(name).SUFFIXES])
+    raise KindError(
+        "source must be a path or a network of torch, JAX, Flax, Keras or scikit-learn, "
+        f"got {type(given).__name__}"
+    )
 
 
 def save(network: Network, path: str | PathLike[str]) -> None:
@@ -57,7 +125,13 @@ def save(network: Network, path: str | PathLike[str]) -> None:
     if not isinstance(network, Network):
         raise KindError(f"network must be a patterndim.Network, got {type(network).__name__}")
     target = _path("path", path)
-    WRITERS[_suffix("path", target, WRITERS)](network, target)
+    if target.suffix not in WRITERS:
+        raise _unknown("path", target, list(WRITERS))
+    _format(WRITERS[target.suffix]).save(network, target)
+
+
+def _format(name: str) -> Format:
+    return cast(Format, import_module(f"patterndim.formats.{name}"))
 
 
 def _path(name: str, value: object) -> Path:
@@ -67,8 +141,5 @@ def _path(name: str, value: object) -> Path:
     return Path(path)
 
 
-def _suffix(name: str, path: Path, known: object) -> str:
-    suffixes = list(known)  # type: ignore[call-overload]
-    if path.suffix not in suffixes:
-        raise ArgumentError(f"{name} must end in {' or '.join(suffixes)}, got {path.name!r}")
-    return path.suffix
+def _unknown(name: str, path: Path, suffixes: list[str]) -> ArgumentError:
+    return ArgumentError(f"{name} must end in {' or '.join(suffixes)}, got {path.name!r}")

@@ -15,13 +15,15 @@ import numpy as np
 
 from patterndim.architecture import Architecture, Connection, Layer
 from patterndim.errors import FileError, PatterndimError
+from patterndim.formats.imported import Imported, Parameter
 from patterndim.network import Network
 from patterndim.typing import AnyArray
+
+SUFFIXES = (".npz",)
 
 FORMAT = "patterndim network"
 VERSION = 1
 KEYS = ("format", "version", "widths", "slopes", "biases", "connections", "theta")
-
 
 #: Kind of dtype and number of axes of each array.
 LAYOUT = {
@@ -32,6 +34,19 @@ LAYOUT = {
     "connections": ("iu", 2),
     "theta": ("f", 1),
 }
+
+
+def recognises(source: object) -> bool:
+    """Whether this is the path of an archive."""
+    return isinstance(source, Path) and source.suffix in SUFFIXES
+
+
+def read(source: Path) -> Imported:
+    """Network of an archive."""
+    network = load(source)
+    P = network.parameter_count
+    theta = Parameter("theta", 0, P, (P,), transposed=False)
+    return Imported(network, (theta,), network.theta.dtype, ".npz archive")
 
 
 def save(network: Network, path: Path) -> None:
