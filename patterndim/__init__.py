@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
+    from patterndim.comparison import CrossCheck, assert_jacobian_matches, crosscheck
     from patterndim.curvature import Flatness, flatness
     from patterndim.dimension import Dimension, generic_dimension, local_dimension
     from patterndim.explanation import Explanation, explain
@@ -37,6 +38,7 @@ _HOMES = {
     "Architecture": "architecture",
     "Bound": "bounds",
     "Connection": "architecture",
+    "CrossCheck": "comparison",
     "Dimension": "dimension",
     "Dimensions": "batch",
     "Explanation": "explanation",
@@ -47,7 +49,9 @@ _HOMES = {
     "NullSpace": "nullspace",
     "Spectrum": "spectrum",
     "activation_pattern": "pattern",
+    "assert_jacobian_matches": "comparison",
     "canonical_form": "symmetry",
+    "crosscheck": "comparison",
     "data": "data",
     "dimension_bound": "upper",
     "errors": "errors",
@@ -79,6 +83,7 @@ __all__ = [
     "Architecture",
     "Bound",
     "Connection",
+    "CrossCheck",
     "Dimension",
     "Dimensions",
     "Explanation",
@@ -89,7 +94,9 @@ __all__ = [
     "NullSpace",
     "Spectrum",
     "activation_pattern",
+    "assert_jacobian_matches",
     "canonical_form",
+    "crosscheck",
     "data",
     "dimension_bound",
     "errors",

@@ -27,3 +27,7 @@ class FileError(PatterndimError, OSError, ValueError):
 
 class MemoryLimitError(PatterndimError, MemoryError):
     """The computation needs more memory than it was given."""
+
+
+class MismatchError(PatterndimError, AssertionError):
+    """A Jacobian is not that of the network; the message names what is wrong with it."""

@@ -1,15 +1,15 @@
 """What a recogniser of faults looks at: a given Jacobian, the analytic one, and what is allowed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from patterndim.arithmetic import Real
 from patterndim.comparison.precision import FLOAT32, FLOAT64, Precision
 from patterndim.comparison.reference import Expected, expected, head, jacobian, operations
 from patterndim.factors import gates, propagate
-from patterndim.arithmetic import Real
 from patterndim.formats.imported import Parameter
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern, activation_pattern
@@ -64,8 +64,8 @@ class Explanation:
     """
     Faults that explain a Jacobian, and how well.
 
-    ``given`` is the Jacobian with the faults of its layout undone, ``expected`` what it agrees
-    with then, and ``columns`` the places of its columns in theta.
+    ``given`` is the Jacobian with the faults of its layout undone, and ``expected`` what it agrees
+    with then; ``read`` says that this was read off the Jacobian itself and carries its errors.
     """
 
     faults: tuple[Fault, ...]
@@ -73,6 +73,7 @@ class Explanation:
     expected: Expected
     masks: tuple[MaskDisagreement, ...] = ()
     notes: tuple[str, ...] = ()
+    read: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +203,20 @@ class Case:
         """The same about another Jacobian; what has been computed stays."""
         other = Case(self.network, self.X, given, self.head, self.parameters, self.smallest)
         known = ("pattern", "gates", "reference", "_imitations", "probe")
-        other.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
+        other.__dict__.update({name: vars(self)[name] for name in known if name in vars(self)})
         return other
+
+    def subset(self, samples: slice | BoolArray, given: FloatArray | None = None) -> "Case":
+        """The same about some samples."""
+        given = self.given[samples] if given is None else given
+        X = self.X[samples]
+        other = Case(self.network, X, given, self.head, self.parameters, self.smallest)
+        other.__dict__["_imitations"] = self._imitations
+        return other
+
+    def behind(self, head_: str) -> "Case":
+        """The same behind another head."""
+        return Case(self.network, self.X, self.given, head_, self.parameters, self.smallest)
 
 
 Recogniser = Callable[[Case, Precision], Explanation | None]
-Recognisers = Iterator[Recogniser]

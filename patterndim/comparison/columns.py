@@ -248,7 +248,10 @@ def _reversed(kept: Sequence[Parameter]) -> list[Parameter]:
 def _shapes(pieces: Sequence[Piece], parameters: Sequence[Parameter]) -> Iterator[Fault]:
     layouts = [{p.parameter: p.transposed for p in layout} for layout in natural(parameters)]
     wrong = min(
-        ([p.parameter for p in pieces if p.transposed != layout[p.parameter]] for layout in layouts),
+        (
+            [p.parameter for p in pieces if p.transposed != layout[p.parameter]]
+            for layout in layouts
+        ),
         key=len,
     )
     matrices = [p.parameter for p in pieces if 1 not in theta_shape(p.parameter)]
@@ -272,9 +275,12 @@ def scaled(factor: float, what: str, inputs: int, outputs: int) -> Fault:
     """Fault of a constant factor, with its likely origin."""
     if factor == -1.0:
         return Fault("sign flipped", f"{what} multiplied by -1")
-    if inputs > 1 and factor == 1.0 / inputs:
-        return Fault("scaled", f"{what} divided by {inputs}, the number of inputs: of a mean")
-    if outputs > 1 and factor in (1.0 / outputs, 1.0 / (inputs * outputs)):
-        return Fault("scaled", f"{what} divided by {round(1 / factor)}: of a mean over outputs")
-    text = f"divided by {round(1 / factor)}" if factor == 1 / round(1 / factor or 1) else ""
-    return Fault("scaled", f"{what} {text or f'multiplied by {factor:.6g}'}")
+    divisor = round(1.0 / factor) if 0.0 < factor < 1.0 else 0
+    if not divisor or factor != 1.0 / divisor:
+        return Fault("scaled", f"{what} multiplied by {factor:.6g}")
+    origins = {
+        outputs: ": of a mean over outputs",
+        inputs * outputs: ": of a mean over inputs and outputs",
+        inputs: ", the number of inputs: of a mean",
+    }
+    return Fault("scaled", f"{what} divided by {divisor}{origins.get(divisor, '')}")

@@ -1,5 +1,6 @@
 """Faults of the activation: masks, derivative at zero, slope; read off the given Jacobian."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,13 @@ from patterndim.comparison.columns import rounded
 from patterndim.comparison.precision import Precision
 from patterndim.comparison.reference import Expected, expected, head, operations
 from patterndim.factors import propagate
+from patterndim.network import Network
 from patterndim.typing import BoolArray, FloatArray, IntArray
 
 #: Disagreements that are listed; all are counted.
 LISTED = 1000
+#: Samples on which it is tried first.
+FEW = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +42,10 @@ def masks(case: Case, level: Precision) -> Explanation | None:
     bad = np.flatnonzero(~good)
     if not len(bad):
         return None
-    first = _explain(case, level, bad[:: max(1, len(bad) // 8)][:8], np.nan)
-    if first is None:
+    few = bad[:: max(1, len(bad) // FEW)][:FEW]
+    if (tried := _explain(case, level, few, np.nan)) is None:
         return None
-    found = _explain(case, level, bad, first[2]) if len(bad) > 8 else _explain(case, level, bad, first[2])
-    if found is None:
+    if (found := _explain(case, level, bad, tried[2])) is None:
         return None
     exact, reading, value = found
     whole = Expected(case.reference.J.copy(), case.reference.size.copy())
@@ -81,18 +84,17 @@ def _read(case: Case, level: Precision, samples: IntArray, value: float) -> Read
     certified = [gate[samples] for gate in case.gates]
     activations = propagate(architecture, network.theta, X, certified, Real())
     last = len(architecture.layers) - 1
-    B: list[FloatArray | None] = [None] * last + [head(case.head, activations[last])]
-    size: list[FloatArray | None] = [None] * last + [np.abs(B[last])]  # type: ignore[arg-type]
+    seed = head(case.head, activations[last])
+    B, size = {last: seed}, {last: np.abs(seed)}
     gates = list(certified)
     changed = [np.zeros(gate.shape, dtype=np.bool_) for gate in certified]
     for v in range(last - 1, 0, -1):
-        A = np.zeros((B[last].shape[0], len(X), architecture.widths[v]))  # type: ignore[union-attr]
+        A = np.zeros((len(seed), len(X), architecture.widths[v]))
         bound = np.zeros_like(A)
         for W, c in zip(network.weights, architecture.connections, strict=True):
-            above, above_size = B[c.target], size[c.target]
-            if c.source == v and above is not None and above_size is not None:
-                A += above if W is None else above @ W
-                bound += above_size if W is None else above_size @ np.abs(W)
+            if c.source == v:
+                A += B[c.target] if W is None else B[c.target] @ W
+                bound += size[c.target] if W is None else size[c.target] @ np.abs(W)
         sent = _gradients(case, given, activations, v)
         read, doubt = _quotients(sent, A, bound, level.unit * operations(network))
         wrong = (np.abs(read - certified[v - 1]) > doubt) & (doubt < 0.2)
@@ -120,7 +122,8 @@ def _gradients(
             block = given[:, :, where].reshape(*given.shape[:2], architecture.widths[v], -1)
             with np.errstate(divide="ignore", invalid="ignore"):
                 unit = h / np.sum(h**2, axis=1, keepdims=True)
-            return np.einsum("xcij,xj->cxi", block, unit)
+            read: FloatArray = np.einsum("xcij,xj->cxi", block, unit)
+            return read
     return np.full((given.shape[1], len(given), architecture.widths[v]), np.nan)
 
 
@@ -173,28 +176,30 @@ def _name(
             text = f"the derivative at exact zeros of {len(ties)} preactivations is taken as {text}"
             faults.append(Fault("derivative at zero", f"{text}; first {_where(ties[0])}"))
     if others:
-        faults.append(_others(case, others, reading))
+        faults.append(_others(case, others, samples))
     return tuple(faults), disagreements, ()
 
 
-def _others(case: Case, places: Sequence[MaskDisagreement], reading: Reading) -> Fault:
+def _others(case: Case, places: Sequence[MaskDisagreement], samples: IntArray) -> Fault:
     """Fault of masks that differ although their signs are certain."""
     layers = sorted({place.layer for place in places})
-    where = "all hidden layers" if layers == list(case.network.architecture.hidden_layers) else (
-        "layer" + "s" * (len(layers) > 1) + " " + ", ".join(str(layer) for layer in layers)
+    where = (
+        "all hidden layers"
+        if layers == list(case.network.architecture.hidden_layers)
+        else ("layer" + "s" * (len(layers) > 1) + " " + ", ".join(str(layer) for layer in layers))
     )
-    inactive = all(place.sign < 0 for place in places)
     factors = {place.factor for place in places}
     slopes = {case.network.architecture.layers[layer].slope for layer in layers}
-    covered = sum(
-        int(np.count_nonzero(~case.pattern.masks[layer - 1])) for layer in layers
-    )
-    if inactive and len(factors) == 1 and 2 * len(places) > covered:
-        factor = factors.pop()
-        if factor == 1.0:
-            return Fault("no activation", f"there is no activation in {where}")
-        wanted = ", ".join(f"{slope:g}" for slope in sorted(slopes))
-        return Fault("wrong slope", f"the slope is {factor:g} instead of {wanted} in {where}")
+    below = [place.factor for place in places if place.sign < 0]
+    if below:
+        # With another slope further masks may change as well.
+        factor, count = Counter(below).most_common(1)[0]
+        masks_ = [case.pattern.masks[layer - 1][samples] for layer in layers]
+        if 2 * count > sum(int(np.count_nonzero(~mask)) for mask in masks_):
+            if factor == 1.0:
+                return Fault("no activation", f"there is no activation in {where}")
+            wanted = ", ".join(f"{slope:g}" for slope in sorted(slopes))
+            return Fault("wrong slope", f"the slope is {factor:g} instead of {wanted} in {where}")
     active = [place for place in places if place.sign > 0]
     dropped = [place for place in active if place.factor == 0.0]
     kept = {place.factor for place in active if place.factor != 0.0}
@@ -239,11 +244,10 @@ def _places(
 
 
 def preactivations(
-    network: "Case | object", X: FloatArray, gates: Sequence[FloatArray]
+    network: Network, X: FloatArray, gates: Sequence[FloatArray]
 ) -> list[FloatArray]:
     """Preactivations of the hidden layers with given gates, shapes (N, n_l)."""
-    architecture = network.architecture  # type: ignore[union-attr]
-    weights, biases = network.weights, network.biases  # type: ignore[union-attr]
+    architecture, weights, biases = network.architecture, network.weights, network.biases
     activations, result = [X], []
     for v in architecture.hidden_layers:
         z = np.zeros((len(X), architecture.widths[v]))

@@ -37,6 +37,10 @@ class Precision:
         """Nearest numbers."""
         return round_to(values, self.results)
 
+    def encode_operands(self, values: FloatArray) -> FloatArray:
+        """Nearest numbers as factors of a product have them."""
+        return round_to(values, self.operands)
+
     def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """Matrix product of rounded factors, its sums rounded as well."""
         left, right = round_to(left, self.operands), round_to(right, self.operands)
@@ -68,12 +72,15 @@ def round_to(values: FloatArray, bits: int) -> FloatArray:
         with np.errstate(over="ignore", under="ignore"):
             return np.asarray(values.astype(np.float32).astype(np.float64))
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.rint(mantissa * 2.0**bits), exponent - bits)
+    result: FloatArray = np.ldexp(np.rint(mantissa * 2.0**bits), exponent - bits)
+    return result
 
 
 def stored(values: AnyArray) -> Precision:
-    """Coarsest precision whose numbers hold all entries, whatever the dtype of the array."""
+    """Coarsest precision that holds all entries, whatever their type; integers tell nothing."""
     values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all() or np.array_equal(np.rint(values), values):
+        return FLOAT64
     for level in (BFLOAT16, FLOAT16, FLOAT32):
         if np.array_equal(round_to(values, level.results), values):
             return level

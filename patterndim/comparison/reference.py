@@ -1,4 +1,4 @@
-"""The analytic Jacobian at given masks and behind a given head, and how far rounding may move it."""
+"""The analytic Jacobian at given masks, behind a given head, and how far rounding moves it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from patterndim.arithmetic import Real
 from patterndim.factors import Arithmetic, Factors, backpropagate, propagate
 from patterndim.jacobian import dense
 from patterndim.network import Network
-from patterndim.typing import FloatArray
+from patterndim.typing import BoolArray, FloatArray
 
 HEADS = ("affine", "softmax", "log-softmax", "sigmoid", "tanh", "relu", "sum", "mean")
 
@@ -31,9 +31,9 @@ class Expected:
     J: FloatArray
     size: FloatArray
 
-    def at(self, samples: object) -> "Expected":
+    def at(self, samples: int | slice | BoolArray) -> "Expected":
         """Those samples alone."""
-        return Expected(self.J[samples], self.size[samples])  # type: ignore[index]
+        return Expected(self.J[samples], self.size[samples])
 
 
 def operations(network: Network) -> int:
@@ -52,8 +52,9 @@ def head(name: str, z: FloatArray) -> FloatArray:
     if name in ("softmax", "log-softmax"):
         q = np.exp(z - z.max(axis=1, keepdims=True))
         q /= q.sum(axis=1, keepdims=True)
-        logarithmic = eye - q[np.newaxis]
-        return logarithmic if name == "log-softmax" else q.T[:, :, np.newaxis] * logarithmic
+        logarithmic: FloatArray = eye - q[np.newaxis]
+        smooth: FloatArray = q.T[:, :, np.newaxis] * logarithmic
+        return logarithmic if name == "log-softmax" else smooth
     slopes = np.ones_like(z)
     if name == "sigmoid":
         with np.errstate(over="ignore"):
@@ -63,7 +64,8 @@ def head(name: str, z: FloatArray) -> FloatArray:
         slopes = 1.0 - np.tanh(z) ** 2
     elif name == "relu":
         slopes = (z > 0).astype(np.float64)
-    return eye * slopes[np.newaxis]
+    diagonal: FloatArray = eye * slopes[np.newaxis]
+    return diagonal
 
 
 def expected(

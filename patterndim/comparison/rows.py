@@ -21,7 +21,7 @@ def samples(case: Case, level: Precision) -> Explanation | None:
     if match is None:
         return None
     expected = _selected(case.reference, match)
-    faults = _name(match, len(case.X), labels.reshape(-1), "sample")
+    faults = named(match, len(case.X), "sample", labels.reshape(-1))
     return Explanation(faults, case.given, expected)
 
 
@@ -36,7 +36,7 @@ def outputs(case: Case, level: Precision) -> Explanation | None:
         return None
     chosen = _selected(turned, match)
     expected = Expected(chosen.J.swapaxes(0, 1), chosen.size.swapaxes(0, 1))
-    faults = _name(match, shape[1], np.arange(shape[1]), "output")
+    faults = named(match, shape[1], "output")
     return Explanation(faults, case.given, expected)
 
 
@@ -48,7 +48,7 @@ def _match(case: Case, given: FloatArray, exact: Expected, level: Precision) -> 
     match = np.full(len(given), ZERO, dtype=np.int64)
     flat, J = given.reshape(len(given), -1), exact.J.reshape(len(exact.J), -1)
     directions = rng.standard_normal((J.shape[1], 3))
-    _, nearest = cKDTree(J @ directions).query(flat @ directions)
+    nearest = np.atleast_1d(cKDTree(J @ directions).query(flat @ directions)[1])
     for m in range(len(given)):
         found = next(
             (
@@ -71,39 +71,45 @@ def _selected(exact: Expected, match: IntArray) -> Expected:
     return Expected(np.where(kept, exact.J[match], 0.0), np.where(kept, exact.size[match], 0.0))
 
 
-def _name(match: IntArray, count: int, labels: IntArray, what: str) -> tuple[Fault, ...]:
+def named(
+    match: IntArray, count: int, what: str, labels: IntArray | None = None
+) -> tuple[Fault, ...]:
+    """Faults of slices that were found in other places; equal labels mean equal slices."""
+    labels = np.arange(count) if labels is None else labels
     faults = []
-    found = match[match != ZERO]
-    if zero := [int(m) for m in np.flatnonzero(match == ZERO)]:
+    found, natural = match[match != ZERO], np.flatnonzero(match != ZERO)
+    if zero := np.flatnonzero(match == ZERO).tolist():
         text = f"the rows of {listed(what, zero)} are zero"
         if what == "sample" and zero[-1] == len(match) - 1 and _run(zero):
             text += ": the last batch was never written"
         faults.append(Fault(f"zero {what}s", text))
-    distinct = sorted(set(found.tolist()))
-    if len(match) < count and len(distinct) == len(found):
-        absent = [n for n in range(count) if n not in set(distinct)]
-        absent = absent[: count - len(match)] if zero else absent
+    if len(match) < count and len(set(found.tolist())) == len(found):
+        absent = sorted(set(range(count)) - set(found.tolist()))[: count - len(match)]
         last = what == "sample" and absent[-1] == count - 1 and _run(absent)
         text = f"{listed(what, absent)} of {count} {'are' if len(absent) > 1 else 'is'} missing"
-        faults.append(Fault(f"missing {what}s", text + (": the last batch was dropped" * last)))
-    natural = np.arange(len(match))[match != ZERO]
-    if np.array_equal(found, natural) or (len(match) < count and (np.diff(found) > 0).all()):
+        faults.append(Fault(f"missing {what}s", text + ": the last batch was dropped" * last))
+        if (np.diff(found) > 0).all():
+            return tuple(faults)
+    elif np.array_equal(found, natural) and len(match) == count:
         return tuple(faults)
-    if sorted(labels[found]) == sorted(labels[natural]) if len(match) == count else False:
-        moved = np.flatnonzero(found != natural)
-        text = f"{len(moved)} of {len(match)} {what}s are in other places"
-        if np.array_equal(found, natural[::-1]):
-            text = f"the {what}s come in reverse order"
-        first = int(moved[0])
-        text += f"; row {int(natural[first])} is {what} {int(found[first])}"
-        faults.append(Fault("shuffled samples" if what == "sample" else "permuted outputs", text))
-        return tuple(faults)
-    again = sorted({n for n in distinct if np.count_nonzero(found == n) > 1})
-    if again:
-        faults.append(Fault(f"repeated {what}s", f"{listed(what, again)} stand in several places"))
-    else:
-        faults.append(Fault(f"shuffled {what}s", f"the {what}s come in another order"))
+    faults.append(_moved(found, natural, what, labels))
     return tuple(faults)
+
+
+def _moved(found: IntArray, natural: IntArray, what: str, labels: IntArray) -> Fault:
+    """Fault of slices that stand in other places, or in several."""
+    again = [n for n in set(found.tolist()) if np.count_nonzero(found == n) > 1]
+    inside = natural[natural < len(labels)]
+    same = len(inside) == len(natural) and sorted(labels[found]) == sorted(labels[inside])
+    if again and not same:
+        return Fault(f"repeated {what}s", f"{listed(what, sorted(again))} stand in several places")
+    name = "shuffled samples" if what == "sample" else "permuted outputs"
+    if np.array_equal(found, natural[::-1]):
+        return Fault(name, f"the {what}s come in reverse order")
+    places = np.flatnonzero(found != natural)
+    first = int(places[0])
+    text = f"{len(places)} of {len(found)} {what}s are in other places; "
+    return Fault(name, text + f"{what} {int(found[first])} is in place {int(natural[first])}")
 
 
 def _run(numbers: Sequence[int]) -> bool:

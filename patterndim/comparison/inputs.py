@@ -1,0 +1,127 @@
+"""Faults of the inputs: scaled, standardised, other features; read off the given Jacobian."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from patterndim.comparison.case import Case, Explanation, Fault
+from patterndim.comparison.columns import rounded
+from patterndim.comparison.precision import BFLOAT16, FLOAT32, TF32, Precision
+from patterndim.typing import FloatArray
+
+#: Factors between images as bytes and as fractions, where the inputs cannot be read.
+FACTORS = (1 / 255, 255.0, 1 / 256, 256.0, 1 / 16, 16.0, -1.0, 2.0, 0.5)
+#: Reading inputs and parameters multiplies errors: what they explain may be off by this much more.
+SLACK = 2.0**12
+
+
+def inputs(case: Case, level: Precision) -> Explanation | None:
+    """Jacobian at other inputs."""
+    if case.given.shape != case.reference.J.shape:
+        return None
+    read = _read(case)
+    candidates = _fixed(case.X) if read is None else _related(case.X, read)
+    for X, text in candidates:
+        if not np.isfinite(X).all():
+            continue
+        part = case.subset(case.probe)
+        first = part.expected(X=X[case.probe])
+        if not part.within(part.given, first, level).all():
+            continue
+        exact = case.expected(X=X)
+        if case.fits(case.given, exact, level):
+            return Explanation((Fault("wrong inputs", text),), case.given, exact)
+    return None if read is None else _others(case, read, level)
+
+
+def _others(case: Case, X: FloatArray, level: Precision) -> Explanation | None:
+    """Inputs that no simple map makes of the sample."""
+    if not np.isfinite(X).all() or level.unit > FLOAT32.unit:
+        return None
+    exact = case.expected(X=X)
+    if not (case.ratio(case.given, exact) <= SLACK * case.limit(level)).all():
+        return None
+    moved = np.abs(X - case.X).max(axis=1)
+    n = int(moved.argmax())
+    far = np.count_nonzero(moved > 1e-6 * np.abs(case.X).max())
+    if far == 0:
+        return None
+    text = f"this is the Jacobian at {far} other inputs, input {n} moved by {moved[n]:.3g}"
+    return Explanation((Fault("wrong inputs", text),), case.given, exact, read=True)
+
+
+def _read(case: Case) -> FloatArray | None:
+    """Inputs that a Jacobian was taken at: gradients of a matrix over those of its bias."""
+    architecture = case.network.architecture
+    for where, connection in zip(architecture.weight_slices, architecture.connections, strict=True):
+        bias = architecture.bias_slices[connection.target]
+        if connection.source != 0 or where is None or bias is None:
+            continue
+        B = case.given[:, :, bias]
+        W = case.given[:, :, where].reshape(*B.shape, -1)
+        square = np.sum(B**2, axis=(1, 2))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            X = np.einsum("xcij,xci->xj", W, B) / square[:, np.newaxis]
+        # Where every gradient is zero the input leaves no trace.
+        return np.where(square[:, np.newaxis] > 0, X, case.X)
+    return None
+
+
+def _fixed(X: FloatArray) -> Iterator[tuple[FloatArray, str]]:
+    for factor in FACTORS:
+        yield X * factor, _times(factor)
+
+
+def _times(factor: float) -> str:
+    if 0 < abs(factor) < 1 and np.isclose(1 / factor, round(1 / factor), rtol=1e-9):
+        return f"the inputs are divided by {round(1 / factor)}"
+    return f"the inputs are multiplied by {factor:.6g}"
+
+
+def _related(X: FloatArray, read: FloatArray) -> Iterator[tuple[FloatArray, str]]:
+    """Simple maps that may have made the inputs that were read."""
+    square = float(np.vdot(X, X))
+    if square:
+        factor = rounded(float(np.vdot(X, read)) / square)
+        if factor != 1.0:
+            yield (
+                (X / round(1 / factor) if abs(factor) < 1 and factor else X * factor),
+                _times(factor),
+            )
+            yield X * factor, _times(factor)
+    mean, std = X.mean(axis=0), X.std(axis=0)
+    yield X - mean, "the inputs are centred: their mean is subtracted"
+    yield X - X.mean(), "the inputs are centred: one mean is subtracted from all features"
+    for ddof in (0, 1) if len(X) > 1 else (0,):
+        std = X.std(axis=0, ddof=ddof)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = np.where(std > 0, (X - mean) / std, 0.0)
+            yield scaled, "the inputs are standardised, feature by feature"
+            yield (X - X.mean()) / X.std(ddof=ddof), "the inputs are standardised as a whole"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        yield X / np.linalg.norm(X, axis=1, keepdims=True), "every input is divided by its norm"
+        low, high = X.min(axis=0), X.max(axis=0)
+        yield np.where(high > low, (X - low) / (high - low), 0.0), "the inputs are scaled to [0, 1]"
+    if len(X) * X.shape[1] ** 2 <= 2**24:
+        distances = np.abs(read[:, :, np.newaxis] - X[:, np.newaxis, :]).sum(axis=0)
+        order = distances.argmin(axis=1)
+        if not np.array_equal(order, np.arange(X.shape[1])):
+            yield X[:, order], "the features of the inputs come in another order"
+
+
+def rounded_numbers(case: Case, level: Precision) -> Explanation | None:
+    """Jacobian at parameters or inputs that were rounded to another precision."""
+    if case.given.shape != case.reference.J.shape:
+        return None
+    theta = case.network.theta
+    for other in (FLOAT32, TF32, BFLOAT16):
+        network = case.network.replace(theta=other.encode_operands(theta))
+        X = other.encode_operands(case.X)
+        choices = [(network, X, "parameters and inputs"), (network, case.X, "parameters")]
+        choices.append((case.network, X, "inputs"))
+        for changed, sample, what in choices:
+            exact = case.expected(changed, sample)
+            if case.fits(case.given, exact, level):
+                text = f"the {what} were rounded to {other.name} before the Jacobian was taken"
+                return Explanation((Fault("rounded numbers", text),), case.given, exact)
+    return None
