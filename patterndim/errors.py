@@ -31,3 +31,7 @@ class MemoryLimitError(PatterndimError, MemoryError):
 
 class MismatchError(PatterndimError, AssertionError):
     """A Jacobian is not that of the network; the message names what is wrong with it."""
+
+
+class MissingPackageError(PatterndimError, ImportError):
+    """An optional package is needed that is not installed."""

@@ -17,7 +17,7 @@ from patterndim.formats.imported import Imported, Parameter
 from patterndim.network import Network
 
 #: Modules of this package, asked in this order.
-FORMATS = ("npz",)
+FORMATS = ("npz", "torch_module")
 
 #: Those whose sources hold parameters only: their ``read`` takes ``slope``.
 SLOPELESS: frozenset[str] = frozenset()

@@ -202,22 +202,25 @@ def verified(
     imported: Imported,
     forward: Callable[[FloatArray], AnyArray],
     *,
-    epsilon: float | None = None,
+    precision: str | None = None,
 ) -> Imported:
     """
     Return what was imported, if the source's own forward pass agrees on a few random inputs.
 
     Rounding moves the outputs by some units in the last place of the same pass over absolute
     values; their number grows like the root of the number of terms (Higham and Mary, SIAM J. Sci.
-    Comput. 41, 2019), of which four times as much is allowed.  ``epsilon`` is the unit of the
+    Comput. 41, 2019), of which eight times as much is allowed.  ``precision`` is that of the
     forward pass if it is not that of the source.
     """
     network, dtype = imported.network, imported.dtype
-    unit = float(np.finfo(dtype).eps) if epsilon is None else epsilon
+    unit = float(np.finfo(dtype if precision is None else precision).eps)
     shape = (PROBES, network.widths[0])
     X = np.random.default_rng(0).normal(size=shape).astype(dtype).astype(np.float64)
     expected = HEADS[imported.head](network_outputs(network, X))
-    found = np.asarray(forward(X)).astype(np.float64)
+    try:
+        found = np.asarray(forward(X)).astype(np.float64)
+    except Exception as error:  # whatever the source's own code raises
+        raise ArgumentError(f"{imported.source} must run on {shape} inputs: {error}") from error
     if found.shape != expected.shape:
         raise ShapeError(
             f"{imported.source} must give outputs of shape {expected.shape}, got {found.shape}"
