@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from patterndim.comparison import columns, heads, inputs, masks, rows, scales, stale
+from patterndim.comparison import activations, columns, heads, inputs, masks, rows, scales, stale
 from patterndim.comparison.case import Case, Explanation, Fault, MaskDisagreement, Recogniser
 from patterndim.comparison.layout import Shaping
 from patterndim.comparison.precision import FLOAT64, LEVELS, Precision
@@ -18,10 +18,12 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     columns.columns,
     rows.outputs,
     rows.collapsed,
+    rows.accumulated,
     masks.masks,
     heads.heads,
     inputs.inputs,
     inputs.rounded_numbers,
+    activations.activations,
     stale.parameters,
 )
 #: Tried again after a first fault was found.

@@ -143,3 +143,24 @@ def collapsed(case: Case, level: Precision) -> Explanation | None:
             text = f"every row is the {verb} over all {count} samples, not one sample's"
             return Explanation((Fault(name, text),), case.given, total)
     return None
+
+
+def accumulated(case: Case, level: Precision) -> Explanation | None:
+    """Gradients that were never set back to zero: every row is the sum of those so far."""
+    exact = case.reference
+    if case.given.shape != exact.J.shape:
+        return None
+    rows = len(case.X) * exact.J.shape[1]
+    for axis, text in (
+        (None, "every row is the sum of all rows so far: gradients are not set back to zero"),
+        (0, "every row is the sum over all samples so far: gradients are not set back to zero"),
+    ):
+        flat = (-1, exact.J.shape[2]) if axis is None else exact.J.shape
+        # Every sum so far adds its rounding error.
+        J, size = (
+            np.cumsum(a.reshape(flat), axis=0).reshape(a.shape) for a in (exact.J, exact.size)
+        )
+        total = Expected(J, size * (1.0 + rows / 32.0))
+        if case.fits(case.given, total, level):
+            return Explanation((Fault("accumulated gradients", text),), case.given, total)
+    return None
