@@ -22,7 +22,7 @@ class Pipeline:
 
     def __init__(self, seed=0):
         self.network = pdm.Network.random((5, 6, 6, 3), rng=seed, bias_std=0.5)
-        self.X = np.random.default_rng(seed).normal(size=(12, 5))
+        self.X = np.random.default_rng(seed).normal(size=(20, 5))
 
     def J(self, network=None, X=None):
         network = self.network if network is None else network
@@ -90,17 +90,37 @@ def with_slope(p, slope):
     return p.J(pdm.Network.from_layers(weights, biases, slope=slope))
 
 
+def relu(z):
+    return np.maximum(z, 0.0)
+
+
+def step(z):
+    return (z > 0).astype(float)
+
+
+def dtanh(z):
+    return 1.0 - np.tanh(z) ** 2
+
+
 def linear(p):
-    """Jacobian without activations: B_v is a product of weights."""
-    W1, W2, W3 = p.network.weights
+    return activated(p, lambda z: z, np.ones_like)
+
+
+def activated(p, activation, derivative, operand=lambda a: a):
+    """Jacobian with any activation, the operands of every product first made less precise."""
+    W1, W2, W3 = (operand(W) for W in p.network.weights)
     b1, b2, _ = p.network.biases
-    h1 = p.X @ W1.T + b1
-    h2 = h1 @ W2.T + b2
-    N = len(p.X)
-    B = [np.tile(W3 @ W2, (N, 1, 1)), np.tile(W3, (N, 1, 1)), np.tile(np.eye(3), (N, 1, 1))]
+    X = operand(p.X)
+    z1 = X @ W1.T + b1
+    h1 = operand(activation(z1))
+    z2 = h1 @ W2.T + b2
+    h2 = operand(activation(z2))
+    B3 = np.tile(np.eye(3), (len(X), 1, 1))
+    B2 = operand((B3 @ W3) * derivative(z2)[:, None, :])
+    B1 = operand((B2 @ W2) * derivative(z1)[:, None, :])
     blocks = []
-    for b, h in zip(B, (p.X, h1, h2), strict=True):
-        blocks += [b[:, :, :, None] * h[:, None, None, :], b]
+    for B, h in ((B1, X), (B2, h1), (B3, h2)):
+        blocks += [B[:, :, :, None] * h[:, None, None, :], B]
     return join(blocks)
 
 
@@ -128,26 +148,26 @@ PLANTED = [
     Planted("W1 doubled", "scaled", "W1 are multiplied by 2", with_block(0, lambda b: 2 * b)),
     Planted("sign of all", "sign flipped", "all entries", lambda p: -p.J()),
     Planted("absolute values", "absolute values", "lost their signs", lambda p: np.abs(p.J())),
-    Planted("mean over inputs", "scaled", "12, the number of inputs", lambda p: p.J() / 12),
+    Planted("mean over inputs", "scaled", "20, the number of inputs", lambda p: p.J() / 20),
     Planted("mean over outputs", "scaled", "mean over outputs", lambda p: p.J() / 3),
-    Planted("last batch dropped", "missing samples", "8 to 11 of 12", lambda p: p.J()[:8]),
-    Planted("first inputs dropped", "missing samples", "0, 1 of 12", lambda p: p.J()[2:]),
+    Planted("last batch dropped", "missing samples", "16 to 19 of 20", lambda p: p.J()[:16]),
+    Planted("first inputs dropped", "missing samples", "0, 1 of 20", lambda p: p.J()[2:]),
     Planted(
-        "last batch zero", "zero samples", "10, 11 are zero", lambda p: zeroed(p.J(), [10, 11])
+        "last batch zero", "zero samples", "18, 19 are zero", lambda p: zeroed(p.J(), [18, 19])
     ),
     Planted("one input zero", "zero samples", "sample 4", lambda p: zeroed(p.J(), [4])),
     Planted(
         "samples shuffled",
         "shuffled samples",
         "in other places",
-        lambda p: p.J()[np.random.default_rng(1).permutation(12)],
+        lambda p: p.J()[np.random.default_rng(1).permutation(20)],
     ),
     Planted("samples reversed", "shuffled samples", "reverse", lambda p: p.J()[::-1]),
     Planted(
         "one input twice",
         "repeated samples",
         "sample 3",
-        lambda p: p.J()[[0, 1, 2, 3, 3, 5, 6, 7, 8, 9, 10, 11]],
+        lambda p: p.J()[[0, 1, 2, 3, 3, *range(5, 20)]],
     ),
     Planted("outputs permuted", "permuted outputs", "output", lambda p: p.J()[:, [2, 0, 1]]),
     Planted("one output lacking", "missing outputs", "output 2", lambda p: p.J()[:, :2]),
@@ -155,7 +175,7 @@ PLANTED = [
         "output-major rows",
         "output-major rows",
         "one output first",
-        lambda p: p.J().swapaxes(0, 1).reshape(36, -1),
+        lambda p: p.J().swapaxes(0, 1).reshape(60, -1),
     ),
     Planted("softmax left in", "softmax left in", "of the softmax", softmax),
     Planted(
@@ -171,9 +191,9 @@ PLANTED = [
         "sum",
         lambda p: np.repeat(p.J().sum(axis=1, keepdims=True), 3, axis=1),
     ),
-    Planted("samples summed", "summed samples", "all 12", lambda p: p.J().sum(0, keepdims=True)),
+    Planted("samples summed", "summed samples", "all 20", lambda p: p.J().sum(0, keepdims=True)),
     Planted(
-        "samples averaged", "averaged samples", "all 12", lambda p: p.J().mean(0, keepdims=True)
+        "samples averaged", "averaged samples", "all 20", lambda p: p.J().mean(0, keepdims=True)
     ),
     Planted("inputs / 255", "wrong inputs", "divided by 255", lambda p: p.J(X=p.X / 255)),
     Planted("inputs * 255", "wrong inputs", "multiplied by 255", lambda p: p.J(X=p.X * 255)),
@@ -201,6 +221,31 @@ PLANTED = [
     Planted("slope 0.2", "wrong slope", "0.2 instead of 0", lambda p: with_slope(p, 0.2)),
     Planted("slope 0.01", "wrong slope", "0.01 instead of 0", lambda p: with_slope(p, 0.01)),
     Planted("no activation", "no activation", "all hidden layers", linear),
+    Planted("tanh", "wrong activation", "tanh", lambda p: activated(p, np.tanh, dtanh)),
+    Planted(
+        "gradients never zeroed",
+        "accumulated gradients",
+        "all rows so far",
+        lambda p: np.cumsum(p.J().reshape(60, -1), axis=0),
+    ),
+    Planted(
+        "gradients zeroed once per output",
+        "accumulated gradients",
+        "all samples so far",
+        lambda p: np.cumsum(p.J(), axis=0),
+    ),
+    Planted(
+        "TF32",
+        "TF32 precision",
+        "like those of TF32",
+        lambda p: activated(p, relu, step, lambda a: mantissa(a, 11)),
+    ),
+    Planted(
+        "products in bfloat16",
+        "bfloat16 precision",
+        "like those of bfloat16",
+        lambda p: activated(p, relu, step, lambda a: mantissa(a, 8)),
+    ),
     Planted(
         "float32",
         "float32 precision",
@@ -225,7 +270,7 @@ PLANTED = [
         "NaN",
         "not finite",
         "sample 7",
-        lambda p: p.J() + np.where(np.arange(12) == 7, np.nan, 0)[:, None, None],
+        lambda p: p.J() + np.where(np.arange(20) == 7, np.nan, 0)[:, None, None],
     ),
     Planted(
         "one entry wrong",

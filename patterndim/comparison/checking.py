@@ -235,11 +235,11 @@ def _checked(
     network = subject.network
     array = given.shapings[0][0]
     holds = held(given, stored(array))
-    start = next(level for level in LEVELS if level.unit >= holds.unit)
+    wanted = NAMED[precision or subject.dtype.name]
+    start = next(level for level in LEVELS if level.unit >= max(holds.unit, wanted.unit))
     case = Case(network, X, array, head_of(subject), subject.parameters, holds.smallest)
     finite = bool(np.isfinite(array).all())
     found = diagnose(case, start, given.shapings) if finite else not_finite(case)
-    wanted = NAMED[precision or subject.dtype.name]
     coarse, more = precision_fault(case, found, given, holds, wanted)
     faults = (*found.faults, *coarse, *forward_fault(subject, X, case))
     level = found.level or start

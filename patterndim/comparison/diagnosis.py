@@ -66,7 +66,7 @@ def diagnose(case: Case, start: Precision, ways: Sequence[Shaping]) -> Diagnosis
         for other, faults in cases:
             for recogniser in RECOGNISERS:
                 found = recogniser(other, level)
-                if found is not None:
+                if found is not None and (not found.read or _improves(other, found)):
                     return _diagnosis(case, replace(found, faults=faults + found.faults), level)
         for other, faults in _bases(cases):
             for recogniser in SECOND:
@@ -115,6 +115,12 @@ def errors(case: Case, found: Explanation) -> tuple[float, float, float]:
 def noisy(case: Case, found: Explanation, level: Precision) -> bool:
     """Whether errors look like rounding: about as common as those of an imitation."""
     return errors(case, found)[2] >= 0.25 * case.imitation(level)[2] > 0.0
+
+
+def _improves(case: Case, found: Explanation) -> bool:
+    """Whether what was read off a Jacobian explains far more than rounding would."""
+    before = errors(case, Explanation((), case.given, case.reference))
+    return errors(case, found)[1] <= before[1] / 64.0
 
 
 def _diagnosis(case: Case, found: Explanation, level: Precision) -> Diagnosis:

@@ -7,7 +7,7 @@ import numpy as np
 from patterndim.comparison.case import Case, Explanation, Fault
 from patterndim.comparison.columns import rounded
 from patterndim.comparison.precision import BFLOAT16, FLOAT32, TF32, Precision
-from patterndim.typing import FloatArray
+from patterndim.typing import BoolArray, FloatArray
 
 #: Factors between images as bytes and as fractions, where the inputs cannot be read.
 FACTORS = (1 / 255, 255.0, 1 / 256, 256.0, 1 / 16, 16.0, -1.0, 2.0, 0.5)
@@ -20,25 +20,25 @@ def inputs(case: Case, level: Precision) -> Explanation | None:
     if case.given.shape != case.reference.J.shape:
         return None
     read = _read(case)
-    candidates = _fixed(case.X) if read is None else _related(case.X, read)
-    for X, text in candidates:
+    part = case.subset(case.probe)
+    for X, text in _fixed(case.X) if read is None else _related(case.X, *read):
         if not np.isfinite(X).all():
             continue
-        part = case.subset(case.probe)
         first = part.expected(X=X[case.probe])
         if not part.within(part.given, first, level).all():
             continue
         exact = case.expected(X=X)
         if case.fits(case.given, exact, level):
             return Explanation((Fault("wrong inputs", text),), case.given, exact)
-    return None if read is None else _others(case, read, level)
+    return None if read is None else _others(case, *read, level)
 
 
-def _others(case: Case, X: FloatArray, level: Precision) -> Explanation | None:
-    """Inputs that no simple map makes of the sample."""
-    if not np.isfinite(X).all() or level.unit > FLOAT32.unit:
+def _others(case: Case, X: FloatArray, traced: BoolArray, level: Precision) -> Explanation | None:
+    """Inputs that no simple map makes of the sample; those without a trace may be any."""
+    if not np.isfinite(X).all() or level.unit > FLOAT32.unit or 2 * traced.sum() < len(X):
         return None
     exact = case.expected(X=X)
+    exact.J[~traced] = case.given[~traced]
     if not (case.ratio(case.given, exact) <= SLACK * case.limit(level)).all():
         return None
     moved = np.abs(X - case.X).max(axis=1)
@@ -50,8 +50,8 @@ def _others(case: Case, X: FloatArray, level: Precision) -> Explanation | None:
     return Explanation((Fault("wrong inputs", text),), case.given, exact, read=True)
 
 
-def _read(case: Case) -> FloatArray | None:
-    """Inputs that a Jacobian was taken at: gradients of a matrix over those of its bias."""
+def _read(case: Case) -> tuple[FloatArray, BoolArray] | None:
+    """Inputs of a Jacobian, the gradients of a matrix over those of its bias, and where any are."""
     architecture = case.network.architecture
     for where, connection in zip(architecture.weight_slices, architecture.connections, strict=True):
         bias = architecture.bias_slices[connection.target]
@@ -62,8 +62,8 @@ def _read(case: Case) -> FloatArray | None:
         square = np.sum(B**2, axis=(1, 2))
         with np.errstate(divide="ignore", invalid="ignore"):
             X = np.einsum("xcij,xci->xj", W, B) / square[:, np.newaxis]
-        # Where every gradient is zero the input leaves no trace.
-        return np.where(square[:, np.newaxis] > 0, X, case.X)
+        traced: BoolArray = square > 0
+        return np.where(traced[:, np.newaxis], X, case.X), traced
     return None
 
 
@@ -78,11 +78,13 @@ def _times(factor: float) -> str:
     return f"the inputs are multiplied by {factor:.6g}"
 
 
-def _related(X: FloatArray, read: FloatArray) -> Iterator[tuple[FloatArray, str]]:
+def _related(
+    X: FloatArray, read: FloatArray, traced: BoolArray
+) -> Iterator[tuple[FloatArray, str]]:
     """Simple maps that may have made the inputs that were read."""
-    square = float(np.vdot(X, X))
+    square = float(np.vdot(X[traced], X[traced]))
     if square:
-        factor = rounded(float(np.vdot(X, read)) / square)
+        factor = rounded(float(np.vdot(X[traced], read[traced])) / square)
         if factor != 1.0:
             yield (
                 (X / round(1 / factor) if abs(factor) < 1 and factor else X * factor),
@@ -103,7 +105,8 @@ def _related(X: FloatArray, read: FloatArray) -> Iterator[tuple[FloatArray, str]
         low, high = X.min(axis=0), X.max(axis=0)
         yield np.where(high > low, (X - low) / (high - low), 0.0), "the inputs are scaled to [0, 1]"
     if len(X) * X.shape[1] ** 2 <= 2**24:
-        distances = np.abs(read[:, :, np.newaxis] - X[:, np.newaxis, :]).sum(axis=0)
+        pairs = read[traced, :, np.newaxis] - X[traced, np.newaxis, :]
+        distances = np.abs(pairs).sum(axis=0)
         order = distances.argmin(axis=1)
         if not np.array_equal(order, np.arange(X.shape[1])):
             yield X[:, order], "the features of the inputs come in another order"
