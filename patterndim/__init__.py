@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, rank, regions, training
+    from patterndim import data, errors, formats, rank, regions, training
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -57,6 +57,7 @@ _HOMES = {
     "errors": "errors",
     "explain": "explanation",
     "flatness": "curvature",
+    "formats": "formats",
     "functional_dimension": "functional",
     "generic_dimension": "dimension",
     "input_jacobian": "jacobian",
@@ -102,6 +103,7 @@ __all__ = [
     "errors",
     "explain",
     "flatness",
+    "formats",
     "functional_dimension",
     "generic_dimension",
     "input_jacobian",

@@ -14,18 +14,27 @@ from typing import Any, Protocol, cast
 
 from patterndim.errors import ArgumentError, KindError
 from patterndim.formats.imported import Imported, Parameter
+from patterndim.formats.interchange import to_flax, to_torch
 from patterndim.network import Network
 
-#: Modules of this package, asked in this order.
-FORMATS = ("npz", "torch_module")
+#: Modules of this package, asked in this order: a Keras model may be a torch module as well.
+FORMATS = (
+    "npz",
+    "keras_model",
+    "torch_module",
+    "sklearn_model",
+    "flax_module",
+    "jax_function",
+    "tree",
+)
 
 #: Those whose sources hold parameters only: their ``read`` takes ``slope``.
-SLOPELESS: frozenset[str] = frozenset()
+SLOPELESS = frozenset({"tree"})
 
 #: Format of each suffix that can be written.
 WRITERS = {".npz": "npz"}
 
-__all__ = ["Imported", "Parameter", "load", "read", "save"]
+__all__ = ["Imported", "Parameter", "load", "read", "save", "to_flax", "to_torch"]
 
 
 class Format(Protocol):

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from patterndim.architecture import Architecture, Connection, Layer
 from patterndim.errors import ArgumentError, ShapeError
 from patterndim.factors import outputs as network_outputs
+from patterndim.formats.framework import made_by
 from patterndim.network import Network
 from patterndim.typing import AnyArray, FloatArray
 from patterndim.validation import float_array, real_array
@@ -192,10 +194,18 @@ def graph(width: int, nodes: Sequence[Node], *, source: str) -> Imported:
 
 def plain(name: str, value: object) -> AnyArray:
     """Array of the source in numpy; bfloat16, which numpy lacks, as float32, which holds it."""
+    if made_by(value, "torch", "Tensor"):
+        value = _detached(value)
     array = np.asarray(value)
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     return real_array(name, array)
+
+
+def _detached(tensor: Any) -> Any:
+    """Tensor of torch that numpy can read."""
+    tensor = tensor.detach().cpu()
+    return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
 
 
 def verified(
@@ -212,22 +222,27 @@ def verified(
     Comput. 41, 2019), of which eight times as much is allowed.  ``precision`` is that of the
     forward pass if it is not that of the source.
     """
-    network, dtype = imported.network, imported.dtype
-    unit = float(np.finfo(dtype if precision is None else precision).eps)
+    network = imported.network
     shape = (PROBES, network.widths[0])
-    X = np.random.default_rng(0).normal(size=shape).astype(dtype).astype(np.float64)
+    X = np.random.default_rng(0).normal(size=shape).astype(imported.dtype).astype(np.float64)
     expected = HEADS[imported.head](network_outputs(network, X))
     try:
-        found = np.asarray(forward(X)).astype(np.float64)
+        given = np.asarray(forward(X))
+        found = given.astype(np.float64)
     except Exception as error:  # whatever the source's own code raises
         raise ArgumentError(f"{imported.source} must run on {shape} inputs: {error}") from error
     if found.shape != expected.shape:
         raise ShapeError(
             f"{imported.source} must give outputs of shape {expected.shape}, got {found.shape}"
         )
+    units = (
+        [_unit(given.dtype), _unit(imported.dtype)]
+        if precision is None
+        else [_unit(np.dtype(precision))]
+    )
     absolute = network_outputs(network.replace(theta=np.abs(network.theta)), np.abs(X))
     terms = sum(network.widths) + len(network.architecture.connections)
-    allowed = 8.0 * unit * np.sqrt(terms) * (1.0 + absolute.max(axis=1, keepdims=True))
+    allowed = 8.0 * max(units) * np.sqrt(terms) * (1.0 + absolute.max(axis=1, keepdims=True))
     if not (np.abs(found - expected) <= allowed).all():
         worst = float(np.abs(found - expected).max())
         raise ArgumentError(
@@ -235,6 +250,11 @@ def verified(
             f"got outputs that differ by up to {worst:.3g}"
         )
     return imported
+
+
+def _unit(dtype: np.dtype) -> float:
+    """Distance from 1 to the next number."""
+    return 2.0**-7 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
 
 
 def with_head(

@@ -67,11 +67,12 @@ class Program:
     def finish(self, value: Value) -> Imported:
         """Network whose outputs are a value; its parameters in the order of its layers."""
         nodes = [*self.nodes, Node(value.terms)]
-        used: set[Dense] = set()
+        used: set[str] = set()
         for dense in (dense for node in nodes for dense in node.denses):
-            if dense in used:
-                raise self.refuse(dense.name, "which must be used once and not shared")
-            used.add(dense)
+            names = {dense.name} if dense.bias is None else {dense.name, dense.bias_name}
+            if names & used:
+                raise self.refuse(min(names & used), "which must be used once and not shared")
+            used |= names
         if not used:
             raise ArgumentError(f"{self.source} must have at least one linear layer, got none")
         return graph(self._width(nodes), nodes, source=self.source)
@@ -105,7 +106,9 @@ class Program:
         widths: dict[int, int] = {}
         for v in range(len(nodes), 0, -1):
             incoming = nodes[v - 1].incoming
-            widths.update({v: dense.width for dense in nodes[v - 1].denses})
+            for _, dense in incoming:
+                if dense is not None:
+                    widths[v] = dense.width
             for u, dense in incoming:
                 if dense is not None:
                     widths[u] = dense.inputs

@@ -44,6 +44,9 @@ def read(source: Any) -> Imported:
     """Network of a module."""
     torch = framework("torch", "torch")
     arrays = _parameters(source)
+    for name, module in source.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ArgumentError(f"{SOURCE} must have no hooks, got some at {name!r}")
     try:
         traced = framework("torch.fx", "torch").symbolic_trace(source)
     except Exception as error:  # whatever the module's own code raises
@@ -60,22 +63,18 @@ def read(source: Any) -> Imported:
 
     def outputs(X: FloatArray) -> AnyArray:
         with torch.no_grad():
-            return _numpy(source(torch.as_tensor(X, dtype=tensor.dtype, device=tensor.device)))
+            inputs = torch.as_tensor(X, dtype=tensor.dtype, device=tensor.device)
+            return plain("outputs", source(inputs))
 
     def double(X: FloatArray) -> AnyArray:
         state = {name: value.double() for name, value in source.named_parameters()}
-        inputs = torch.as_tensor(X, dtype=torch.float64, device=tensor.device)
         with torch.no_grad():
-            return _numpy(torch.func.functional_call(source, state, (inputs,)))
+            inputs = torch.as_tensor(X, dtype=torch.float64, device=tensor.device)
+            return plain("outputs", torch.func.functional_call(source, state, (inputs,)))
 
     imported = with_head(replace(imported, parameters=tuple(listed)), value.head, outputs)
     # In float64 the comparison is sharp, whatever the precision of the module.
     return verified(imported, double, precision="float64")
-
-
-def _numpy(tensor: Any) -> AnyArray:
-    tensor = tensor.detach().cpu()
-    return plain("a tensor", tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
 
 
 def _parameters(module: Any) -> dict[str, AnyArray]:
@@ -93,7 +92,7 @@ def _parameters(module: Any) -> dict[str, AnyArray]:
                 f"on {tensor.device.type}"
             )
         names[id(tensor)] = name
-        arrays[name] = _numpy(tensor)
+        arrays[name] = plain(name, tensor)
     return arrays
 
 
@@ -120,10 +119,17 @@ def _follow(traced: Any, operations: "Operations") -> Value:
             operation, given = _operation(node.target, module)
             values[node] = operations.apply(where, operation, arguments, {**options, **given})
         else:
-            operation = node.target if node.op == "call_method" else node.target.__name__
+            operation = node.target if node.op == "call_method" else _function(node.target)
             where = f"{node.op.removeprefix('call_')} {operation!r} as {node.name!r}"
             values[node] = operations.apply(where, operation, arguments, options)
     raise ArgumentError(f"{SOURCE} must return one array, got none")
+
+
+def _function(target: Any) -> str:
+    """Name of a function, if it is one of torch or of Python."""
+    home = getattr(target, "__module__", None) or "torch"
+    known = home.partition(".")[0] in ("torch", "_operator", "builtins")
+    return str(target.__name__) if known else f"{home}.{target.__name__}"
 
 
 def _operation(path: str, module: Any) -> tuple[str, dict[str, Any]]:

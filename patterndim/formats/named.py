@@ -1,0 +1,105 @@
+"""
+Multilayer perceptrons from named arrays, as parameter trees and state dicts hold them.
+
+The names say what an array is: ``weight`` is a matrix of shape (out, in), as in torch; ``kernel``
+and ``w`` are (in, out), as in Flax, Keras and haiku; ``bias`` and ``b`` go with the matrix beside
+them.  The order of the layers is that of the numbers in their names, or else the only one in
+which their shapes chain.  Nothing tells the activations: they are ReLU, or leaky of given slope.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from patterndim.errors import ArgumentError
+from patterndim.formats.imported import Dense, Imported, chain, plain
+
+#: Whether a matrix of this name is (in, out).
+MATRICES = {"weight": False, "kernel": True, "w": True}
+BIASES = ("bias", "b")
+
+#: Orders tried before giving up, and layers whose order is looked for.
+ATTEMPTS, MOST_LAYERS = 10_000, 100
+
+#: The words of a name, and its numbers.
+Key = tuple[tuple[str, ...], tuple[int, ...]]
+
+
+def from_names(
+    arrays: Mapping[str, object], *, source: str, slope: float | Sequence[float] = 0.0
+) -> Imported:
+    """
+    Multilayer perceptron of arrays whose names are paths joined by ``/`` or ``.``.
+
+    Raises
+    ------
+    ArgumentError
+        If an array is not of a dense layer, or the order of the layers is not certain.
+    ShapeError
+        If the layers do not chain.
+    """
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in arrays:
+        *folders, last = re.split(r"[./]", name)
+        kind = "bias" if last in BIASES else "matrix"
+        group = groups.setdefault(tuple(folders), {})
+        if (kind == "matrix" and last not in MATRICES) or kind in group:
+            raise ArgumentError(
+                f"{source} must hold dense layers only, each a {', '.join(MATRICES)} and perhaps "
+                f"a {' or '.join(BIASES)}, got {name!r}"
+            )
+        group[kind] = name
+    layers: dict[Key, Dense] = {}
+    for path, group in groups.items():
+        if "matrix" not in group:
+            raise ArgumentError(f"{source} must have a matrix beside {group['bias']!r}, got none")
+        matrix, bias = group["matrix"], group.get("bias")
+        transposed = MATRICES[re.split(r"[./]", matrix)[-1]]
+        vector = None if bias is None else plain(bias, arrays[bias])
+        dense = Dense(matrix, plain(matrix, arrays[matrix]), transposed, bias or "", vector)
+        if (other := layers.setdefault(_key(path), dense)) is not dense:
+            raise _unordered([other, dense], source)
+    imported = chain(_in_order(layers, source), source=source, slope=slope)
+    order = {name: position for position, name in enumerate(arrays)}
+    listed = sorted(imported.parameters, key=lambda parameter: order[parameter.name])
+    return replace(imported, parameters=tuple(listed))
+
+
+def _key(path: tuple[str, ...]) -> Key:
+    """Words and numbers of a path: a piece without a number comes before its number 0."""
+    pieces = [re.fullmatch(r"(.*?)_?(\d*)", piece, re.DOTALL) for piece in path]
+    words = tuple(piece[1] for piece in pieces if piece)
+    return words, tuple(int(piece[2] or -1) for piece in pieces if piece)
+
+
+def _in_order(layers: Mapping[Key, Dense], source: str) -> list[Dense]:
+    """Layers from first to last."""
+    keys = sorted(layers)
+    if len({words for words, _ in keys}) <= 1:
+        return [layers[key] for key in keys]
+    attempts = 0
+    found: list[list[Key]] = []
+    unfinished: list[list[Key]] = [[]]
+    while unfinished and len(found) < 2 and attempts < ATTEMPTS and len(keys) <= MOST_LAYERS:
+        attempts += 1
+        begun = unfinished.pop()
+        if len(begun) == len(keys):
+            found.append(begun)
+        waiting: dict[tuple[str, ...], Key] = {}
+        for key in keys:  # of each word, the lowest number that is left
+            if key not in begun:
+                waiting.setdefault(key[0], key)
+        for key in waiting.values():
+            if not begun or layers[begun[-1]].width == layers[key].inputs:
+                unfinished.append([*begun, key])
+    if len(found) != 1 or attempts == ATTEMPTS:
+        raise _unordered([layers[key] for key in keys], source)
+    return [layers[key] for key in found[0]]
+
+
+def _unordered(layers: Sequence[Dense], source: str) -> ArgumentError:
+    names = ", ".join(layer.name for layer in layers[:10])
+    return ArgumentError(
+        f"{source} must tell the order of its layers by their numbers or shapes, got {names}: "
+        "pass a list of (W, b) pairs, W of shape (in, out)"
+    )
