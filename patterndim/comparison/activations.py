@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from patterndim.comparison.case import Case, Explanation, Fault
-from patterndim.comparison.inputs import SLACK
-from patterndim.comparison.precision import FLOAT32, Precision
+from patterndim.comparison.inputs import slack
+from patterndim.comparison.precision import Precision
 from patterndim.typing import FloatArray
 
 #: Value and derivative.
@@ -70,17 +70,16 @@ def activations(case: Case, level: Precision) -> Explanation | None:
     """Jacobian of the same layers with another activation."""
     if case.given.shape != case.reference.J.shape or not case.gates:
         return None
-    slack = SLACK if level.unit <= FLOAT32.unit else 1.0
     part = case.subset(case.probe)
     for name, activation in ACTIVATIONS.items():
         with np.errstate(all="ignore"):
             backward, forward = _gates(part, activation)
             exact = part.expected(gates_=backward, forward=forward)
-            if not (part.ratio(part.given, exact) <= slack * case.limit(level)).all():
+            if not (part.ratio(part.given, exact) <= slack(level) * case.limit(level)).all():
                 continue
             backward, forward = _gates(case, activation)
             exact = case.expected(gates_=backward, forward=forward)
-            if not (case.ratio(case.given, exact) <= slack * case.limit(level)).all():
+            if not (case.ratio(case.given, exact) <= slack(level) * case.limit(level)).all():
                 continue
         text = f"the activation is {name}, not (leaky) ReLU"
         return Explanation((Fault("wrong activation", text),), case.given, exact, read=True)

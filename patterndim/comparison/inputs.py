@@ -6,13 +6,16 @@ import numpy as np
 
 from patterndim.comparison.case import Case, Explanation, Fault
 from patterndim.comparison.columns import rounded
-from patterndim.comparison.precision import BFLOAT16, FLOAT32, TF32, Precision
+from patterndim.comparison.precision import BFLOAT16, FLOAT32, FLOAT64, TF32, Precision
 from patterndim.typing import BoolArray, FloatArray
 
 #: Factors between images as bytes and as fractions, where the inputs cannot be read.
 FACTORS = (1 / 255, 255.0, 1 / 256, 256.0, 1 / 16, 16.0, -1.0, 2.0, 0.5)
-#: Reading inputs and parameters multiplies errors: what they explain may be off by this much more.
-SLACK = 2.0**12
+
+
+def slack(level: Precision) -> float:
+    """How much more an explanation may be off that was read off the Jacobian, errors and all."""
+    return 2.0**12 if level is FLOAT64 else 2.0**4 if level is FLOAT32 else 1.0
 
 
 def inputs(case: Case, level: Precision) -> Explanation | None:
@@ -39,7 +42,7 @@ def _others(case: Case, X: FloatArray, traced: BoolArray, level: Precision) -> E
         return None
     exact = case.expected(X=X)
     exact.J[~traced] = case.given[~traced]
-    if not (case.ratio(case.given, exact) <= SLACK * case.limit(level)).all():
+    if not (case.ratio(case.given, exact) <= slack(level) * case.limit(level)).all():
         return None
     moved = np.abs(X - case.X).max(axis=1)
     n = int(moved.argmax())

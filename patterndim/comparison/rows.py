@@ -16,13 +16,11 @@ def samples(case: Case, level: Precision) -> Explanation | None:
     """Every given sample is one of those expected, or left at zero."""
     if case.given.shape[1:] != case.reference.J.shape[1:]:
         return None
-    _, labels = np.unique(case.X, axis=0, return_inverse=True)
-    match = _match(case, case.given, case.reference, level)
+    match, labels = _match(case, case.given, case.reference, level)
     if match is None:
         return None
     expected = _selected(case.reference, match)
-    faults = named(match, len(case.X), "sample", labels.reshape(-1))
-    return Explanation(faults, case.given, expected)
+    return Explanation(named(match, len(case.X), "sample", labels), case.given, expected)
 
 
 def outputs(case: Case, level: Precision) -> Explanation | None:
@@ -31,24 +29,32 @@ def outputs(case: Case, level: Precision) -> Explanation | None:
     if (case.given.shape[0], case.given.shape[2]) != (shape[0], shape[2]):
         return None
     turned = Expected(case.reference.J.swapaxes(0, 1), case.reference.size.swapaxes(0, 1))
-    match = _match(case, case.given.swapaxes(0, 1), turned, level)
+    match, labels = _match(case, case.given.swapaxes(0, 1), turned, level)
     if match is None:
         return None
     chosen = _selected(turned, match)
     expected = Expected(chosen.J.swapaxes(0, 1), chosen.size.swapaxes(0, 1))
-    faults = named(match, shape[1], "output")
-    return Explanation(faults, case.given, expected)
+    return Explanation(named(match, shape[1], "output", labels), case.given, expected)
 
 
-def _match(case: Case, given: FloatArray, exact: Expected, level: Precision) -> IntArray | None:
-    """For every slice of the first axis the one of J that it is, or ZERO; None if some is none."""
+def _match(
+    case: Case, given: FloatArray, exact: Expected, level: Precision
+) -> tuple[IntArray | None, IntArray]:
+    """
+    For every slice of the first axis the one of J that it is, or ZERO; None if some is none.
+
+    And labels of the slices of J: equal ones are equal, as those of inputs that are all dead.
+    """
     from scipy.spatial import cKDTree
 
     rng = np.random.default_rng(0)
     match = np.full(len(given), ZERO, dtype=np.int64)
     flat, J = given.reshape(len(given), -1), exact.J.reshape(len(exact.J), -1)
     directions = rng.standard_normal((J.shape[1], 3))
-    nearest = np.atleast_1d(cKDTree(J @ directions).query(flat @ directions)[1])
+    traces = J @ directions
+    steps = np.rint(traces / max(1e-9 * float(np.abs(traces).max()), 1e-300))
+    labels = np.unique(steps, axis=0, return_inverse=True)[1].reshape(-1)
+    nearest = np.atleast_1d(cKDTree(traces).query(flat @ directions)[1])
     for m in range(len(given)):
         found = next(
             (
@@ -61,8 +67,13 @@ def _match(case: Case, given: FloatArray, exact: Expected, level: Precision) -> 
         if found is not None:
             match[m] = found
         elif flat[m].any():
-            return None
-    return match
+            return None, labels
+    for label in np.unique(labels[match[match != ZERO]]):
+        alike = np.flatnonzero(labels == label)
+        here = np.flatnonzero((match != ZERO) & (labels[match] == label))
+        if 1 < len(alike) >= len(here):  # in their order, none twice
+            match[here] = alike[: len(here)]
+    return match, labels
 
 
 def _selected(exact: Expected, match: IntArray) -> Expected:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from patterndim.comparison.case import Case, Explanation, Fault
-from patterndim.comparison.inputs import SLACK
+from patterndim.comparison.inputs import slack
 from patterndim.comparison.precision import FLOAT32, Precision
 from patterndim.comparison.reference import head
 from patterndim.network import Network
@@ -21,7 +21,7 @@ def parameters(case: Case, level: Precision) -> Explanation | None:
     if not np.isfinite(theta).all():
         return None
     exact = case.expected(case.network.replace(theta=theta), gates_=gates)
-    if not (case.ratio(case.given, exact) <= SLACK * case.limit(level)).all():
+    if not (case.ratio(case.given, exact) <= slack(level) * case.limit(level)).all():
         return None
     change = np.abs(theta - case.network.theta)
     worst = int(change.argmax())
