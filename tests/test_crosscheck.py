@@ -1,6 +1,5 @@
 """Cross-checks of plain arrays: faults are named, correct Jacobians never are."""
 
-import json
 
 import numpy as np
 import pytest
@@ -8,17 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patterndim as pdm
-from patterndim import cli
-from patterndim.errors import (
-    ArgumentError,
-    KindError,
-    MemoryLimitError,
-    MismatchError,
-    NonFiniteError,
-    PatterndimError,
-    ShapeError,
-)
-from tests.planted import PLANTED, Pipeline, join, mantissa, softmax, transposed
+from tests.planted import PLANTED, Pipeline, mantissa
 from tests.strategies import networks, sample
 
 FEW = ("W2 transposed", "bias first", "last batch zero", "slope 0.2", "one entry wrong", "TF32")

@@ -32,6 +32,8 @@ def differentiated(model: Any, subject: Imported, X: FloatArray) -> tuple[dict[s
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
         return _torch(torch, model, X), "torch.func.jacrev"
+    if (pair := _function(model)) is not None:
+        return _jax_function(*pair, X), "jax.jacrev"
     if find_spec("jax") is None:
         raise ArgumentError(
             "jacobian must be given for a model without automatic differentiation of its own "
@@ -60,6 +62,44 @@ def _torch(torch: Any, module: Any, X: FloatArray) -> dict[str, Any]:
     step = _steps(len(X), sum(value.numel() for value in parameters.values()))
     parts = [batched(parameters, samples[i : i + step]) for i in range(0, len(X), step)]
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parameters}
+
+
+def _function(model: Any) -> tuple[Callable[[Any, Any], Any], Any] | None:
+    """Function and parameters of what `patterndim.formats` reads as a function of JAX."""
+    if isinstance(model, tuple) and len(model) == 2 and callable(model[0]):
+        return model
+    nnx, linen = (sys.modules.get(f"flax.{name}") for name in ("nnx", "linen"))
+    if nnx is not None and isinstance(model, nnx.Module):
+        definition, parameters, others = nnx.split(model, nnx.Not(nnx.RngState), ...)
+        return lambda p, X: nnx.merge(definition, p, others)(X), parameters
+    if linen is not None and isinstance(model, linen.Module):
+        module, variables = model.unbind()
+        return module.apply, variables
+    return None
+
+
+def _jax_function(
+    function: Callable[[Any, Any], Any], parameters: Any, X: FloatArray
+) -> dict[str, Any]:
+    """Jacobian of a function as it is, in the precision that JAX is set to."""
+    import jax
+
+    from patterndim.formats.jax_function import leaf_name
+
+    def outputs(tree: Any, x: Any) -> Any:
+        return function(tree, x[None])[0]
+
+    batched = jax.jit(jax.vmap(jax.jacrev(outputs), in_axes=(None, 0)))
+    found: dict[str, list[Any]] = {}
+    count = sum(np.size(leaf) for leaf in jax.tree.leaves(parameters))
+    dtype = np.result_type(np.float16, *(leaf.dtype for leaf in jax.tree.leaves(parameters)))
+    samples = jax.numpy.asarray(X, jax.dtypes.canonicalize_dtype(dtype))
+    step = _steps(len(X), count)
+    for i in range(0, len(X), step):
+        tree = batched(parameters, samples[i : i + step])
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            found.setdefault(leaf_name(path), []).append(leaf)
+    return {name: jax.numpy.concatenate(parts) for name, parts in found.items()}
 
 
 def _jax(subject: Imported, X: FloatArray) -> dict[str, Any]:

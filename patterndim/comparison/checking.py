@@ -21,7 +21,7 @@ from patterndim.comparison.measure import (
 from patterndim.comparison.precision import FLOAT64, LEVELS, NAMED, Precision, stored
 from patterndim.comparison.recipes import RecipeRank
 from patterndim.comparison.result import CrossCheck
-from patterndim.comparison.subject import head_of, sample_of, subject_of
+from patterndim.comparison.subject import head_of, precision_of, sample_of, subject_of
 from patterndim.dimension import Dimension, local_dimension
 from patterndim.errors import MemoryLimitError, MismatchError
 from patterndim.formats.imported import Imported
@@ -133,7 +133,8 @@ def crosscheck(
             jacobian, method = _called(jacobian, subject, X), _title(jacobian)
     outputs = subject.network.widths[-1]
     given = arranged(jacobian, subject, len(X), outputs)
-    return _checked(subject, X, given, method, precision, ranks, seed, notes)
+    wanted = NAMED[precision or precision_of(model, subject)]
+    return _checked(subject, X, given, method, wanted, ranks, seed, notes)
 
 
 def assert_jacobian_matches(
@@ -227,7 +228,7 @@ def _checked(
     X: FloatArray,
     given: Given,
     method: str,
-    precision: str | None,
+    wanted: Precision,
     ranks: bool | None,
     seed: int,
     notes: list[str],
@@ -235,7 +236,6 @@ def _checked(
     network = subject.network
     array = given.shapings[0][0]
     holds = held(given, stored(array))
-    wanted = NAMED[precision or subject.dtype.name]
     start = next(level for level in LEVELS if level.unit >= max(holds.unit, wanted.unit))
     case = Case(network, X, array, head_of(subject), subject.parameters, holds.smallest)
     finite = bool(np.isfinite(array).all())

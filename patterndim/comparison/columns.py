@@ -45,11 +45,16 @@ def in_theta(parameters: Sequence[Parameter]) -> list[Parameter]:
 
 
 def natural(parameters: Sequence[Parameter]) -> list[list[Piece]]:
-    """Layouts that are right: that of theta, and that of the source."""
-    return [
-        [Piece(parameter) for parameter in in_theta(parameters)],
-        [Piece(p, p.transposed and 1 not in p.shape) for p in parameters],
-    ]
+    """
+    Layouts that are right: that of theta, that of the source, and that of ``ravel_pytree``.
+
+    JAX lists the members of a dict in alphabetical order.
+    """
+    orders = [list(parameters)]
+    if all("/" in parameter.name for parameter in parameters):
+        orders.append(sorted(parameters, key=lambda parameter: parameter.name.split("/")))
+    layouts = [[Piece(p, p.transposed and 1 not in p.shape) for p in order] for order in orders]
+    return [[Piece(parameter) for parameter in in_theta(parameters)], *layouts]
 
 
 def gather(given: FloatArray, pieces: Sequence[Piece], count: int) -> FloatArray:
@@ -68,17 +73,14 @@ def source_order(case: Case, level: Precision) -> Explanation | None:
     """No fault: the columns are those of theta or of the source, in their order."""
     if case.given.shape != case.reference.J.shape:
         return None
-    for pieces in natural(case.parameters)[: 1 if plain(case) else 2]:
+    layouts = natural(case.parameters)
+    for i, pieces in enumerate(layouts):
+        if pieces in layouts[:i]:
+            continue
         given = gather(case.given, pieces, case.network.parameter_count)
         if case.fits(given, case.reference, level):
             return Explanation((), given, case.reference)
     return None
-
-
-def plain(case: Case) -> bool:
-    """Whether theta is in the order of the source."""
-    layouts = natural(case.parameters)
-    return layouts[0] == layouts[1]
 
 
 def columns(case: Case, level: Precision) -> Explanation | None:
