@@ -1,6 +1,5 @@
 """Cross-checks of plain arrays: faults are named, correct Jacobians never are."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

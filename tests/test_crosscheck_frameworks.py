@@ -213,3 +213,160 @@ def test_faults_of_torch_pipelines_are_named(pipeline, name, says, plant):
     found = pdm.crosscheck(pipeline.model, sample(), rows, ranks=False)
     assert [fault.name for fault in found.faults] == [name], found
     assert says in found.faults[0].message
+
+
+@pytest.fixture(scope="module")
+def jax():
+    return pytest.importorskip("jax")
+
+
+class JaxPipeline:
+    """The Jacobian as users of JAX compute it: a list of (W, b) pairs, W of shape (in, out)."""
+
+    def __init__(self, jax, dtype, relu=None):
+        rng = np.random.default_rng(1)
+        widths = (7, 8, 8, 4)
+        self.jax, self.dtype = jax, dtype
+        self.relu = jax.nn.relu if relu is None else relu
+        self.parameters = [
+            (rng.normal(size=(n, m)) / np.sqrt(n), 0.3 * rng.normal(size=m))
+            for n, m in zip(widths[:-1], widths[1:], strict=True)
+        ]
+        self.parameters = [(W.astype(dtype), b.astype(dtype)) for W, b in self.parameters]
+        self.X = sample().astype(dtype)
+
+    def __call__(self, parameters, X):
+        *hidden, (W, b) = parameters
+        for V, c in hidden:
+            X = self.relu(X @ V + c)
+        return X @ W + b
+
+    def tree(self, X=None, function=None):
+        """Tree like the parameters, of arrays (N, n_L, ...)."""
+        function = self if function is None else function
+        J = self.jax.vmap(self.jax.jacrev(lambda p, x: function(p, x[None])[0]), in_axes=(None, 0))
+        return J(self.parameters, self.jax.numpy.asarray(self.X if X is None else X))
+
+    def rows(self, **changes):
+        """Array (N n_L, P) as ``ravel_pytree`` orders it."""
+        leaves = self.jax.tree.leaves(self.tree(**changes))
+        return np.concatenate([np.asarray(a).reshape(4 * N, -1) for a in leaves], axis=1)
+
+    @property
+    def network(self):
+        return pdm.Network.from_layers(
+            [W.T for W, _ in self.parameters], [b for _, b in self.parameters]
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_right_jax_pipelines_pass(jax, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        p = JaxPipeline(jax, dtype)
+        for model in ((p, p.parameters), p.parameters):
+            for jacobian in (None, p.tree(), p.rows()):
+                found = pdm.crosscheck(model, p.X, jacobian, ranks=False)
+                assert found.verdict == f"agrees to {dtype}", found
+        found = pdm.crosscheck(p.network, p.X, precision=dtype, ranks=False)
+        assert (found.method, found.verdict) == ("jax.jacrev", "agrees to float64")
+
+
+def test_jax_without_x64_is_named(jax):
+    with jax.enable_x64(False):
+        p = JaxPipeline(jax, "float64")
+        for model, jacobian in (
+            (
+                p.network,
+                [b.swapaxes(2, 3) if b.ndim == 4 else b for b in jax.tree.leaves(p.tree())],
+            ),
+            ((p, p.parameters), None),
+            (p.parameters, p.tree()),
+        ):
+            found = pdm.crosscheck(model, p.X, jacobian, ranks=False)
+            assert [fault.name for fault in found.faults] == ["jax without x64"], found
+            assert "jax_enable_x64" in str(found)
+
+
+def test_a_flax_module_is_differentiated_as_it_is(jax):
+    nnx = pytest.importorskip("flax.nnx")
+    rngs = nnx.Rngs(0)
+    model = nnx.Sequential(nnx.Linear(7, 8, rngs=rngs), nnx.relu, nnx.Linear(8, 4, rngs=rngs))
+    found = pdm.crosscheck(model, sample(), ranks=False)
+    assert found.verdict == "agrees to float32", found
+    assert found.method == "jax.jacrev"
+
+
+def sums(p):
+    """``jax.grad`` of the sum of the outputs."""
+    tree = p.jax.vmap(p.jax.grad(lambda q, x: p(q, x[None])[0].sum()), in_axes=(None, 0))(
+        p.parameters, p.X
+    )
+    return p.jax.tree.map(lambda block: block[:, None], tree)
+
+
+def whole(p):
+    """``jax.jacrev`` of the mean over the batch."""
+    tree = p.jax.jacrev(lambda q: p(q, p.X).mean(axis=0))(p.parameters)
+    return p.jax.tree.map(lambda block: block[None], tree)
+
+
+JAX = [
+    (
+        "softmax left in",
+        "softmax",
+        lambda p: p.tree(function=lambda q, X: p.jax.nn.softmax(p(q, X))),
+    ),
+    ("summed outputs", "sum", sums),
+    ("averaged samples", "mean", whole),
+    ("wrong inputs", "divided by 255", lambda p: p.tree(X=p.X / 255)),
+    ("shuffled samples", "reverse", lambda p: p.tree(X=p.X[::-1])),
+    ("missing samples", "dropped", lambda p: p.tree(X=p.X[:20])),
+    ("parameter order", "1/0, 1/1", lambda p: [*p.tree()[1::-1], p.tree()[2]]),
+    (
+        "bfloat16 precision",
+        "bfloat16",
+        lambda p: p.jax.tree.map(lambda a: a.astype("bfloat16"), p.tree()),
+    ),
+    ("sign flipped", "-1", lambda p: p.jax.tree.map(lambda a: -a, p.tree())),
+]
+
+
+@pytest.mark.parametrize(("name", "says", "plant"), JAX, ids=lambda value: str(value)[:20])
+def test_faults_of_jax_pipelines_are_named(jax, name, says, plant):
+    with jax.enable_x64(True):
+        p = JaxPipeline(jax, "float64")
+        found = pdm.crosscheck((p, p.parameters), p.X, plant(p), ranks=False)
+    assert [fault.name for fault in found.faults] == [name], found
+    assert says in found.faults[0].message
+
+
+def test_the_derivative_at_exact_zeros_is_told(jax, torch):
+    rng = np.random.default_rng(0)
+    X = rng.integers(-2, 3, (N, 3)).astype(float)
+    weights = [rng.integers(-2, 3, s).astype(float) for s in ((6, 3), (5, 6), (2, 5))]
+    biases = [rng.integers(-2, 3, s).astype(float) for s in (6, 5, 2)]
+    network = pdm.Network.from_layers(weights, biases)
+    pairs = list(zip(weights, biases, strict=True))
+    assert len(pdm.activation_pattern(network, X).ties) > 5
+
+    def rows(relu):
+        def outputs(pairs, x):
+            *hidden, (V, c) = pairs
+            for W, b in hidden:
+                x = relu(W @ x + b)
+            return V @ x + c
+
+        with jax.enable_x64(True):
+            tree = jax.vmap(jax.jacrev(outputs), in_axes=(None, 0))(pairs, jax.numpy.asarray(X))
+            return jax.tree.map(np.asarray, tree)
+
+    assert pdm.crosscheck(network, X, rows(jax.nn.relu), ranks=False).agrees
+    for relu, factor in (
+        (lambda z: jax.numpy.maximum(z, 0.0), 0.5),
+        (lambda z: jax.numpy.where(z >= 0.0, z, 0.0), 1.0),
+    ):
+        found = pdm.crosscheck(network, X, rows(relu), ranks=False)
+        assert [fault.name for fault in found.faults] == ["derivative at zero"], found
+        assert f"is taken as {factor:g}" in found.faults[0].message
+        assert {(place.sign, place.factor) for place in found.masks} == {(0, factor)}
+        assert "tie" in str(found)

@@ -239,7 +239,7 @@ def _checked(
     start = next(level for level in LEVELS if level.unit >= max(holds.unit, wanted.unit))
     case = Case(network, X, array, head_of(subject), subject.parameters, holds.smallest)
     finite = bool(np.isfinite(array).all())
-    found = diagnose(case, start, given.shapings) if finite else not_finite(case)
+    found = diagnose(case, given, start) if finite else not_finite(case)
     coarse, more = precision_fault(case, found, given, holds, wanted)
     faults = (*found.faults, *coarse, *forward_fault(subject, X, case))
     level = found.level or start
@@ -267,7 +267,7 @@ def _checked(
         parameter_count=network.parameter_count,
         hidden_neurons=network.hidden_neurons,
         dtype=given.dtype,
-        precision=None if found.level is None else _name(found.level, holds),
+        precision=None if found.level is None else _name(found.level, holds, given.precision),
         bits=found.bits,
         eps=level.eps,
         allowed=case.limit(level) / level.eps,
@@ -280,6 +280,7 @@ def _checked(
     )
 
 
-def _name(level: Precision, holds: Precision) -> str:
+def _name(level: Precision, holds: Precision, given: Precision) -> str:
     """Name of the precision reached: that of the entries where they hold no more."""
-    return holds.name if holds.unit >= level.unit else level.name
+    limits = (level, given) if level is FLOAT64 else (holds, level, given)
+    return max(limits, key=lambda limit: limit.unit).name

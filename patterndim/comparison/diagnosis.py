@@ -7,9 +7,11 @@ import numpy as np
 
 from patterndim.comparison import activations, columns, heads, inputs, masks, rows, scales, stale
 from patterndim.comparison.case import Case, Explanation, Fault, MaskDisagreement, Recogniser
-from patterndim.comparison.layout import Shaping
+from patterndim.comparison.layout import Given
 from patterndim.comparison.precision import FLOAT64, LEVELS, Precision
 from patterndim.typing import BoolArray, FloatArray
+
+Faults = tuple[Fault, ...]
 
 #: In the order in which they are tried.
 RECOGNISERS: tuple[Recogniser, ...] = (
@@ -49,41 +51,66 @@ class Diagnosis:
     given: FloatArray
 
 
-def diagnose(case: Case, start: Precision, ways: Sequence[Shaping]) -> Diagnosis:
-    """Best explanation of a Jacobian that comes in a precision and may be read in several ways."""
-    cases = [
-        (case if i == 0 else case.replace(given), faults) for i, (given, faults) in enumerate(ways)
-    ]
+def diagnose(case: Case, given: Given, start: Precision) -> Diagnosis:
+    """Best explanation of a Jacobian; agreement up to a precision ``start`` needs none."""
+    raw = [(case.replace(array), faults) for array, faults in given.shapings]
     for level in LEVELS:
-        fitting = [_natural(other, faults, level) for other, faults in cases]
-        for found in fitting:
-            if found is not None and (level.unit <= start.unit or noisy(case, found, level)):
+        for other, faults in raw if level.unit <= start.unit else ():
+            if (found := _natural(other, faults, level)) is not None:
                 return _diagnosis(case, found, level)
-        if level.unit < start.unit:
+    cases = list(_in_theta(raw, given.ordered))
+    for level in LEVELS:
+        if level.unit < given.precision.unit:
             continue
+        fitting = [_natural(other, faults, level) for other, faults in raw]
+        for found in fitting:
+            if found is not None and noisy(case, found, level):
+                return _diagnosis(case, found, level)
         if any(found is not None and not found.faults for found in fitting):
             break  # what is left is small, and no rounding
-        for other, faults in cases:
-            for recogniser in RECOGNISERS:
-                found = recogniser(other, level)
-                if found is not None and (not found.read or _improves(other, found)):
-                    return _diagnosis(case, replace(found, faults=faults + found.faults), level)
-        for other, faults in _bases(cases):
+        for found in _found(raw, cases, level):
+            return _diagnosis(case, found, level)
+    return _unexplained(cases[0][0], start)
+
+
+def _found(
+    raw: Sequence[tuple[Case, Faults]], cases: Sequence[tuple[Case, Faults]], level: Precision
+) -> Iterator[Explanation]:
+    """Explanations in a precision, the likeliest first; blocks are sought as they came."""
+    for recogniser in RECOGNISERS:
+        for other, faults in raw if recogniser is columns.columns else cases:
+            found = recogniser(other, level)
+            if found is not None and _improves(other, found):
+                yield replace(found, faults=faults + found.faults)
+    for remaining in (_bases(raw), _bases(cases)):
+        for other, faults in remaining:
             for recogniser in SECOND:
-                found = recogniser(other, level)
-                if found is not None:
-                    return _diagnosis(case, replace(found, faults=faults + found.faults), level)
-    return _unexplained(case, start)
+                if (found := recogniser(other, level)) is not None:
+                    yield replace(found, faults=faults + found.faults)
 
 
-def _natural(case: Case, faults: tuple[Fault, ...], level: Precision) -> Explanation | None:
+def _in_theta(raw: Sequence[tuple[Case, Faults]], ordered: bool) -> Iterator[tuple[Case, Faults]]:
+    """Jacobians with their columns in the order of theta, for each layout that they may have."""
+    for case, faults in raw:
+        if case.given.shape[2] != case.network.parameter_count:
+            yield case, faults
+            continue
+        layouts = columns.natural(case.parameters)
+        layouts = layouts[1:2] if ordered else layouts
+        for i, pieces in enumerate(layouts):
+            if pieces not in layouts[:i]:
+                given = columns.gather(case.given, pieces, case.network.parameter_count)
+                yield case.replace(given), faults
+
+
+def _natural(case: Case, faults: Faults, level: Precision) -> Explanation | None:
     found = columns.source_order(case, level)
     return None if found is None else replace(found, faults=faults)
 
 
 def _bases(
-    cases: list[tuple[Case, tuple[Fault, ...]]],
-) -> Iterator[tuple[Case, tuple[Fault, ...]]]:
+    cases: Sequence[tuple[Case, Faults]],
+) -> Iterator[tuple[Case, Faults]]:
     """What remains to be explained after a likely first fault."""
     for case, faults in cases:
         count, outputs = len(case.X), case.given.shape[1]
@@ -118,9 +145,12 @@ def noisy(case: Case, found: Explanation, level: Precision) -> bool:
 
 
 def _improves(case: Case, found: Explanation) -> bool:
-    """Whether what was read off a Jacobian explains far more than rounding would."""
-    before = errors(case, Explanation((), case.given, case.reference))
-    return errors(case, found)[1] <= before[1] / 64.0
+    """Whether an explanation comes closer than rounding would; masks are read one by one."""
+    if found.masks or case.given.shape != case.reference.J.shape:
+        return True
+    before = np.linalg.norm(case.given - case.reference.J)
+    after = np.linalg.norm(found.given - found.expected.J)
+    return bool(after <= before / (64.0 if found.read else 4.0))
 
 
 def _diagnosis(case: Case, found: Explanation, level: Precision) -> Diagnosis:

@@ -24,12 +24,14 @@ class Given:
 
     ``shapings`` are the ways to read it as (M, K, Q), the likeliest first, each with the faults
     that reading it so means; ``dtype`` is the coarsest one of its arrays, and ``framework`` the
-    package whose arrays they were.
+    package whose arrays they were.  ``ordered`` says that the columns are in the order of the
+    source for certain.
     """
 
     shapings: tuple[Shaping, ...]
     dtype: str
     framework: str
+    ordered: bool
 
     @property
     def precision(self) -> Precision:
@@ -74,7 +76,7 @@ def arranged(jacobian: Any, subject: Imported, inputs: int, outputs: int) -> Giv
         raise ShapeError(
             f"jacobian must have shape {_wanted(subject, inputs, outputs)}, got {values.shape}"
         )
-    return Given(shapings, coarsest.dtype, coarsest.framework)
+    return Given(shapings, coarsest.dtype, coarsest.framework, not whole)
 
 
 def _wanted(subject: Imported, inputs: int, outputs: int) -> str:

@@ -10,7 +10,7 @@ from patterndim.arithmetic import Real
 from patterndim.comparison.case import Case, Explanation, Fault, MaskDisagreement
 from patterndim.comparison.columns import rounded
 from patterndim.comparison.precision import Precision
-from patterndim.comparison.reference import Expected, expected, head, operations
+from patterndim.comparison.reference import Expected, expected, head
 from patterndim.factors import propagate
 from patterndim.network import Network
 from patterndim.typing import BoolArray, FloatArray, IntArray
@@ -23,10 +23,15 @@ FEW = 8
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Factors of the hidden neurons in a Jacobian, and which of them are not the certified ones."""
+    """
+    Factors of the hidden neurons in a Jacobian.
+
+    Which of them left a trace in it, and which of those are not the certified ones.
+    """
 
     gates: tuple[FloatArray, ...]
     changed: tuple[BoolArray, ...]
+    traced: tuple[BoolArray, ...]
 
 
 def masks(case: Case, level: Precision) -> Explanation | None:
@@ -88,6 +93,7 @@ def _read(case: Case, level: Precision, samples: IntArray, value: float) -> Read
     B, size = {last: seed}, {last: np.abs(seed)}
     gates = list(certified)
     changed = [np.zeros(gate.shape, dtype=np.bool_) for gate in certified]
+    traced = list(changed)
     for v in range(last - 1, 0, -1):
         A = np.zeros((len(seed), len(X), architecture.widths[v]))
         bound = np.zeros_like(A)
@@ -96,17 +102,19 @@ def _read(case: Case, level: Precision, samples: IntArray, value: float) -> Read
                 A += B[c.target] if W is None else B[c.target] @ W
                 bound += size[c.target] if W is None else size[c.target] @ np.abs(W)
         sent = _gradients(case, given, activations, v)
-        read, doubt = _quotients(sent, A, bound, level.unit * operations(network))
-        wrong = (np.abs(read - certified[v - 1]) > doubt) & (doubt < 0.2)
+        # Only a guess: what is read is verified by all entries.
+        unit = 2.0 * max(case.imitation(level)[0], 4.0 * level.unit)
+        read, doubt = _quotients(sent, A, bound, unit)
+        wrong = (np.abs(read - certified[v - 1]) > doubt) & (doubt < 0.4)
         simple = [0.0, 0.5, 1.0, architecture.layers[v].slope]
         simple += [] if np.isnan(value) else [value]
         best = np.where(wrong, read, certified[v - 1])
         for number in simple:
             best = np.where(wrong & (np.abs(read - number) <= doubt), number, best)
-        gates[v - 1], changed[v - 1] = best, wrong
+        gates[v - 1], changed[v - 1], traced[v - 1] = best, wrong, doubt < 0.4
         B[v], size[v] = A * best, bound * np.abs(best)
     gates = _common(gates, changed)
-    return Reading(tuple(gates), tuple(changed))
+    return Reading(tuple(gates), tuple(changed), tuple(traced))
 
 
 def _gradients(
@@ -134,7 +142,7 @@ def _quotients(
     with np.errstate(divide="ignore", invalid="ignore"):
         square = np.sum(A**2, axis=0)
         read = np.sum(sent * A, axis=0) / square
-        doubt = 1e-9 + 4.0 * unit * np.sqrt(np.sum(bound**2, axis=0) / square)
+        doubt = 1e-9 + unit * np.sqrt(np.sum(bound**2, axis=0) / square)
     certain = np.isfinite(read) & np.isfinite(doubt)
     return np.where(certain, read, 0.0), np.where(certain, doubt, np.inf)
 
@@ -168,7 +176,9 @@ def _name(
     if ties:
         factors = sorted({place.factor for place in ties})
         text = ", ".join(f"{factor:g}" for factor in factors)
-        count = len(case.pattern.ties)
+        rows = {int(sample): n for n, sample in enumerate(samples)}
+        found = [(rows[n], v, i) for n, v, i in case.pattern.ties.tolist() if n in rows]
+        count = sum(int(reading.traced[v - 1][n, i]) for n, v, i in found)
         if len(ties) < count and len(factors) == 1:
             text = f"{text} at {len(ties)} of {count} exact zeros: {_where(ties[0])}"
             faults.append(Fault("wrong mask at a tie", f"the derivative is taken as {text}"))
@@ -229,7 +239,7 @@ def _places(
     positive = network.replace(theta=np.abs(network.theta))
     size = preactivations(positive, np.abs(X), gates)
     ties = {tuple(place) for place in case.pattern.ties.tolist()}
-    unit = level.unit * operations(network)
+    unit = case.limit(level)
     result = []
     for v in architecture.hidden_layers:
         for n, i in np.argwhere(reading.changed[v - 1]):
