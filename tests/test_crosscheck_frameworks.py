@@ -1,5 +1,7 @@
 """Cross-checks of pipelines of torch and JAX: right ones pass, planted faults are named."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,7 @@ def test_right_torch_pipelines_pass(pipeline, torch):
     for jacobian in (None, pipeline.blocks(), pipeline.rows(), list(pipeline.blocks().values())):
         found = pdm.crosscheck(pipeline.model, X, jacobian, ranks=False)
         assert found.agrees, found
+        assert all(block.wrong == 0 for block in found.blocks)
         assert found.verdict == f"agrees to {name}"
         assert found.dtype == name
     assert found.source == "torch.nn.Module 7-8-8-4"
@@ -230,7 +233,7 @@ class JaxPipeline:
         self.relu = jax.nn.relu if relu is None else relu
         self.parameters = [
             (rng.normal(size=(n, m)) / np.sqrt(n), 0.3 * rng.normal(size=m))
-            for n, m in zip(widths[:-1], widths[1:], strict=True)
+            for n, m in pairwise(widths)
         ]
         self.parameters = [(W.astype(dtype), b.astype(dtype)) for W, b in self.parameters]
         self.X = sample().astype(dtype)

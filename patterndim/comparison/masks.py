@@ -77,17 +77,35 @@ def _explain(
 
 
 def _read(case: Case, level: Precision, samples: IntArray, value: float) -> Reading:
+    """Factors of the hidden neurons at some samples; read twice where it takes activations."""
+    certified = [gate[samples] for gate in case.gates]
+    biased = [layer.bias for layer in case.network.architecture.layers[1:-1]]
+    if all(biased):
+        return _pass(case, level, samples, value, certified)
+    first = _pass(case, level, samples, value, certified, simple=True)
+    return _pass(case, level, samples, value, first.gates)
+
+
+def _pass(
+    case: Case,
+    level: Precision,
+    samples: IntArray,
+    value: float,
+    forward: Sequence[FloatArray],
+    *,
+    simple: bool = False,
+) -> Reading:
     """
     Read the factors, from the outputs down.
 
     With B_v the given gradients of the biases of layer v and A_v what the layers above send down,
     B_v = A_v * gate; where there is no bias, B_v is the projection of the gradients of a matrix
-    on the activations.
+    on the activations, which other masks may have changed: then only "on" or "off" are read.
     """
     network, architecture = case.network, case.network.architecture
     X, given = case.X[samples], case.given[samples]
     certified = [gate[samples] for gate in case.gates]
-    activations = propagate(architecture, network.theta, X, certified, Real())
+    activations = propagate(architecture, network.theta, X, forward, Real())
     last = len(architecture.layers) - 1
     seed = head(case.head, activations[last])
     B, size = {last: seed}, {last: np.abs(seed)}
@@ -106,11 +124,13 @@ def _read(case: Case, level: Precision, samples: IntArray, value: float) -> Read
         unit = 2.0 * max(case.imitation(level)[0], 4.0 * level.unit)
         read, doubt = _quotients(sent, A, bound, unit)
         wrong = (np.abs(read - certified[v - 1]) > doubt) & (doubt < 0.4)
-        simple = [0.0, 0.5, 1.0, architecture.layers[v].slope]
-        simple += [] if np.isnan(value) else [value]
+        slope = architecture.layers[v].slope
         best = np.where(wrong, read, certified[v - 1])
-        for number in simple:
+        for number in (0.0, 0.5, 1.0, slope, *([] if np.isnan(value) else [value])):
             best = np.where(wrong & (np.abs(read - number) <= doubt), number, best)
+        if simple and not architecture.layers[v].bias:
+            on = np.where(np.abs(read) > 0.5 * slope + 1e-6, 1.0, slope)
+            best = np.where(wrong, on, best)
         gates[v - 1], changed[v - 1], traced[v - 1] = best, wrong, doubt < 0.4
         B[v], size[v] = A * best, bound * np.abs(best)
     gates = _common(gates, changed)

@@ -6,7 +6,7 @@ import numpy as np
 
 from patterndim.arithmetic import Real
 from patterndim.comparison.case import Case, Fault
-from patterndim.comparison.columns import in_theta
+from patterndim.comparison.columns import gather, in_theta, natural
 from patterndim.comparison.diagnosis import Diagnosis
 from patterndim.comparison.layout import Given
 from patterndim.comparison.precision import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, Precision
@@ -24,9 +24,11 @@ def block_errors(
     case: Case, found: Diagnosis, level: Precision
 ) -> tuple[tuple[BlockError, ...], WorstEntry | None]:
     """Errors by block and the worst entry, before faults are undone if shapes allow it."""
-    exact, given = case.reference, case.given
-    if given.shape[1:] != exact.J.shape[1:]:
-        given = found.given
+    exact, given = case.reference, found.given
+    if case.given.shape == exact.J.shape:
+        layouts = natural(case.parameters)
+        ways = [gather(case.given, pieces, exact.J.shape[2]) for pieces in layouts]
+        given = min(ways, key=lambda way: float(np.nan_to_num(np.abs(way - exact.J)).sum()))
     count = min(len(given), len(exact.J))
     if given.shape[1:] != exact.J.shape[1:]:
         return (), None
@@ -139,8 +141,9 @@ def forward_fault(subject: Imported, X: FloatArray, case: Case) -> tuple[Fault, 
         [np.abs(g) for g in case.gates],
         Real(),
     )[-1]
-    found = np.asarray(subject.outputs(X)).astype(np.float64)
-    eps = float(np.finfo(subject.dtype).eps)
+    outputs = np.asarray(subject.outputs(X))
+    found = outputs.astype(np.float64)
+    eps = float(np.finfo(outputs.dtype if outputs.dtype.kind == "f" else subject.dtype).eps)
     limit = eps * 2.0 * sum(case.network.widths)
     error = np.abs(found - HEADS[subject.head](z))
     bad = ~(error <= limit * (1.0 + size.max(axis=1, keepdims=True)))

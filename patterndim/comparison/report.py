@@ -88,9 +88,8 @@ def _ranks(found: CrossCheck) -> Iterator[str]:
     yield f"{'rank':>8}   of the {rows:,} x {found.parameter_count:,} Jacobian, by"
     for rank in found.ranks:
         remark = ""
-        if found.dimension is not None and found.dimension.kind == "proved":
-            more = rank.value - found.dimension.value
-            remark = f", {abs(more)} too {'many' if more > 0 else 'few'}" if more else ""
+        if found.dimension is not None and (more := rank.value - found.dimension.value):
+            remark = f", {abs(more)} too {'many' if more > 0 else 'few'}"
         gap = "inf" if rank.gap == float("inf") else f"{rank.gap:.3g}"
         yield f"{rank.value:>8,}   {rank.recipe} {rank.rtol:.1e}: gap {gap}{remark}"
     if found.dimension is not None:
