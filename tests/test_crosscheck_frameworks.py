@@ -210,12 +210,39 @@ def with_dropout(p):
     return p.sequential(torch.nn.ReLU(), end)
 
 
-@pytest.mark.parametrize(("name", "says", "plant"), TORCH, ids=lambda value: str(value)[:20])
-def test_faults_of_torch_pipelines_are_named(pipeline, name, says, plant):
+@pytest.mark.parametrize("index", range(len(TORCH)), ids=lambda index: TORCH[index][0])
+def test_faults_of_torch_pipelines_are_named(torch, index):
+    """In float32 and float64 by turns."""
+    name, says, plant = TORCH[index]
+    pipeline = TorchPipeline(torch, (torch.float32, torch.float64)[index % 2])
     rows = plant(pipeline)
     found = pdm.crosscheck(pipeline.model, sample(), rows, ranks=False)
     assert [fault.name for fault in found.faults] == [name], found
     assert says in found.faults[0].message
+
+
+def test_inflated_deflated_and_exact_rank_of_a_float32_network(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(
+        *(nn.Linear(50, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU()),
+        *(nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 10)),
+    )
+    X = np.random.default_rng(0).normal(size=(400, 50))
+    found = pdm.crosscheck(model, X)
+    assert found.verdict == "agrees to float32"
+    deflated, inflated, double = found.ranks
+    exact = found.dimension
+    assert exact == pdm.local_dimension(pdm.load(model), X.astype(np.float32))
+    assert deflated.value < exact.value == double.value < inflated.value
+    assert deflated.gap < 2 < 1e6 < double.gap  # float32 cuts where there is no gap
+    assert inflated.value > exact.upper  # impossible for any network with this pattern
+    table = str(found)
+    for rank in found.ranks:
+        assert f"{rank.value:,}   {rank.recipe}" in table
+    assert "too few" in table
+    assert "too many: impossible" in table
+    assert f"{exact.value:,}   exact arithmetic, {exact.kind}" in table
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,8 @@ def _ranks(found: CrossCheck) -> Iterator[str]:
         remark = ""
         if found.dimension is not None and (more := rank.value - found.dimension.value):
             remark = f", {abs(more)} too {'many' if more > 0 else 'few'}"
+            if rank.value > found.dimension.upper:
+                remark += ": impossible"
         gap = "inf" if rank.gap == float("inf") else f"{rank.gap:.3g}"
         yield f"{rank.value:>8,}   {rank.recipe} {rank.rtol:.1e}: gap {gap}{remark}"
     if found.dimension is not None:
@@ -100,6 +102,6 @@ def _certainty(dimension: Dimension) -> str:
     if dimension.kind == "proved":
         return "proved: lower and upper bound meet"
     return (
-        f"probable: not less for certain, more with probability below "
-        f"{dimension.failure_probability:.1e}"
+        f"probable: not less and at most {dimension.upper:,} for certain, "
+        f"not this with probability below {dimension.failure_probability:.1e}"
     )
