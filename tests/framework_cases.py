@@ -1,6 +1,5 @@
 """Networks of the frameworks, what they hold, and how they are run there."""
 
-import os
 import warnings
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from patterndim.data import digits
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 RNG = np.random.default_rng(7)
 
@@ -74,7 +71,7 @@ def torch_modules():
 
         def forward(self, x):
             for layer in self.layers[:-1]:
-                x = functional.relu(layer(x), inplace=True)
+                x = functional.relu(functional.relu(layer(x), inplace=True))
             return functional.log_softmax(self.layers[-1](torch.flatten(x, 1)), dim=-1)
 
     class Projection(nn.Module):
@@ -88,9 +85,8 @@ def torch_modules():
         def forward(self, x):
             h = self.second(self.first(x).relu_())
             h += self.skip(x)
-            h = torch.relu(h)
-            h = torch.add(h, functional.relu(self.last(h)))
-            return h.reshape(-1, 5) + h
+            h = torch.add(torch.relu(h), functional.relu(self.last(torch.relu(h))))
+            return torch.sigmoid(h.reshape(-1, 5) + h.view(h.size(0), 5))
 
     return Residual, Functional, Projection
 
@@ -132,7 +128,7 @@ def torch_functional():
 
 
 def torch_projection():
-    return torch_case(torch_modules()[2]().double(), widths=(4, 7, 5, 5, 5))
+    return torch_case(torch_modules()[2]().double(), "sigmoid", widths=(4, 7, 5, 5, 5))
 
 
 # --- scikit-learn, on the bundled digits ---
@@ -240,13 +236,18 @@ def jax_function():
 
     given = [(RNG.normal(size=(5, 3)), RNG.normal(size=5)), (RNG.normal(size=(2, 5)), np.ones(2))]
     given = [tuple(a.astype(np.float32) for a in pair) for pair in given]
+    given[0] = jax.numpy.asarray(given[0][0], jax.numpy.bfloat16), given[0][1]
 
     @jax.jit
     def run(parameters, X):
         (V, a), (W, b) = parameters
-        return jax.nn.sigmoid(jax.numpy.maximum(0.0, X @ V.T + a) @ W.T + b)
+        return jax.nn.sigmoid(jax.numpy.maximum(0.0, a + X @ V.astype(X.dtype).T) @ W.T + b)
 
-    arrays = {f"{k}/{i}": a for k, pair in enumerate(given) for i, a in enumerate(pair)}
+    arrays = {
+        f"{k}/{i}": np.asarray(a).astype(np.float32)
+        for k, pair in enumerate(given)
+        for i, a in enumerate(pair)
+    }
 
     def forward(X):
         return np.asarray(run(given, X.astype(np.float32)))

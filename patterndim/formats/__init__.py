@@ -83,25 +83,53 @@ def read(source: Any, *, slope: float | Sequence[float] | None = None) -> Import
     """
     Network of a file or of an object of a framework, and where its parameters come from.
 
+    Dense layers, sums of activations of equal width, ReLU and leaky ReLU; a final softmax or
+    sigmoid is left out and named in ``head``.  The network is compared with the source's own
+    forward pass wherever there is one.  No framework is imported but that of the source.
+
     Parameters
     ----------
     source : path or object
-        A file, whose suffix tells the format, or a network of a framework.
+        - a file, whose suffix tells the format;
+        - a ``torch.nn.Module`` that torch.fx can trace, skip connections included;
+        - a Keras 3 model, Sequential or functional;
+        - a fitted ``MLPClassifier`` or ``MLPRegressor`` of scikit-learn;
+        - a Flax module: ``nnx.Module``, or ``linen.Module`` bound to its variables;
+        - ``(function, parameters)`` of JAX, called as ``function(parameters, X)``;
+        - a tree of parameters of a multilayer perceptron: ``{"params": {"Dense_0": {"kernel",
+          "bias"}, ...}}``, ``{"linear": {"w", "b"}, ...}``, pairs ``[(W, b), ...]`` with W of
+          shape (in, out), or a ``state_dict``.  The layers are in the order of the numbers in
+          their names, and taken to have ReLU between them: a tree does not say.
     slope : float or sequence of float, optional
         Slope of leaky ReLU, for all hidden layers or one for each, for sources that hold
         parameters only; ReLU if not given.
+
+    Returns
+    -------
+    Imported
+        Network, parameters by name, precision, and the source's forward pass.
 
     Raises
     ------
     KindError
         If no format recognises the source.
     ArgumentError
-        If the suffix is not one of a known format, or the network is not one of dense layers,
-        skip connections and (leaky) ReLU; the message names the layer.
+        If the suffix is not one of a known format, or the source computes anything else; the
+        message names the layer.
     ShapeError, NonFiniteError
         If the parameters do not fit together or are not finite.
     FileError
         If the file is missing, unreadable, truncated, or not a network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> W, b = [[1.0, 2.0, 3.0]], [0.5, 0.5, 0.5]
+    >>> found = read([(np.array(W), np.array(b)), (np.ones((3, 1)), np.zeros(1))])
+    >>> found.network
+    Network(1-3-1, P=10, H=3)
+    >>> found.parameters[0]
+    Parameter(name='0/w', start=0, stop=3, shape=(1, 3), transposed=True)
     """
     given = _path("source", source) if isinstance(source, str | bytes | PathLike) else source
     for name in FORMATS:

@@ -13,7 +13,7 @@ from patterndim.factors import outputs as network_outputs
 from patterndim.formats.framework import made_by
 from patterndim.network import Network
 from patterndim.typing import AnyArray, FloatArray
-from patterndim.validation import float_array, real_array
+from patterndim.validation import float_array, real_array, sequence
 
 #: Inputs on which a loaded network is compared with its source.
 PROBES = 4
@@ -142,7 +142,9 @@ def chain(
                 f"{above.name} of {above.inputs} inputs"
             )
     hidden = len(layers) - 1
-    slopes = [slope] * hidden if isinstance(slope, int | float | np.number) else list(slope)
+    slopes = (
+        [slope] * hidden if isinstance(slope, int | float | np.number) else sequence("slope", slope)
+    )
     if len(slopes) != hidden:
         raise ShapeError(f"slope must be a number or one per hidden layer, {hidden}, got {slope}")
     nodes = [

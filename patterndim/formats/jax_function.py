@@ -117,7 +117,8 @@ def _jaxpr(
         except Exception as error:  # whatever the function raises: another width may do
             refusal = refusal or error
     raise ArgumentError(
-        f"{source} must run on (N, n_0) inputs, n_0 among {list(widths)}, got {refusal}"
+        f"{source} must run on (N, n_0) inputs, n_0 among {list(widths)}, and in evaluation mode "
+        f"(eval() or deterministic=True), got {refusal}"
     ) from refusal
 
 
@@ -179,8 +180,6 @@ class Trace:
             case "transpose", Given(name=given_name, transposed=transposed):
                 return [Given(given_name, not transposed)]
             case "reshape" | "broadcast_in_dim", Given() if _is_row(equation):
-                return [first]
-            case "reshape", Value() if options["new_sizes"] == equation.invars[0].aval.shape:
                 return [first]
         bodies = {_body(value) for value in values if isinstance(value, Value | Tail)}
         begun = name in BEGINNING or any(isinstance(value, Tail) for value in values)

@@ -5,6 +5,9 @@ The names say what an array is: ``weight`` is a matrix of shape (out, in), as in
 and ``w`` are (in, out), as in Flax, Keras and haiku; ``bias`` and ``b`` go with the matrix beside
 them.  The order of the layers is that of the numbers in their names, or else the only one in
 which their shapes chain.  Nothing tells the activations: they are ReLU, or leaky of given slope.
+Nor do names tell skip connections, nor that a module was numbered in another order than it is
+called (Flax makes ``nn.Dense(2)(nn.Dense(3)(x))`` number the last layer 0): where the framework's
+own object is at hand, it says all this.
 """
 
 import re

@@ -51,6 +51,8 @@ def read(source: Any) -> Imported:
         with warnings.catch_warnings():  # about the names of the columns at fit
             warnings.simplefilter("ignore", UserWarning)
             found: AnyArray = np.asarray(predict(X.astype(imported.dtype)))
-        return found.reshape(len(X), -1)[:, -width:]
+        if found.ndim == 1:
+            return found[:, np.newaxis]
+        return found[:, 1:] if width == 1 else found  # two classes, of one output
 
     return verified(with_head(imported, HEADS[source.out_activation_], outputs), outputs)

@@ -100,13 +100,10 @@ def _follow(traced: Any, operations: "Operations") -> Value:
     """Value that a traced module returns."""
     values: dict[Any, Any] = {}
     evaluated = framework("torch.fx", "torch").node.map_arg
-    for node in traced.graph.nodes:
+    *body, end = traced.graph.nodes
+    for node in body:
         arguments = evaluated(node.args, values.__getitem__)
         options = dict(evaluated(node.kwargs, values.__getitem__))
-        if node.op == "output":
-            if not isinstance(arguments[0], Value):
-                raise ArgumentError(f"{SOURCE} must return one array, got {node.args[0]}")
-            return arguments[0]
         if node.op == "placeholder":
             if values:
                 raise ArgumentError(f"{SOURCE} must take one input, got also {node.target!r}")
@@ -122,7 +119,10 @@ def _follow(traced: Any, operations: "Operations") -> Value:
             operation = node.target if node.op == "call_method" else _function(node.target)
             where = f"{node.op.removeprefix('call_')} {operation!r} as {node.name!r}"
             values[node] = operations.apply(where, operation, arguments, options)
-    raise ArgumentError(f"{SOURCE} must return one array, got none")
+    value = evaluated(end.args[0], values.__getitem__)
+    if not isinstance(value, Value):
+        raise ArgumentError(f"{SOURCE} must return one array, got {end.args[0]}")
+    return value
 
 
 def _function(target: Any) -> str:
