@@ -70,7 +70,7 @@ def activations(case: Case, level: Precision) -> Explanation | None:
     """Jacobian of the same layers with another activation."""
     if case.given.shape != case.reference.J.shape or not case.gates:
         return None
-    part = case.subset(case.probe)
+    part = case.part
     for name, activation in ACTIVATIONS.items():
         with np.errstate(all="ignore"):
             backward, forward = _gates(part, activation)

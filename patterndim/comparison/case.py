@@ -214,6 +214,22 @@ class Case:
         other.__dict__["_imitations"] = self._imitations
         return other
 
+    @cached_property
+    def part(self) -> "Case":
+        """The same about some samples, spread evenly."""
+        return self.subset(self.probe)
+
+    def explained(self, build: Callable[["Case"], Expected], level: Precision) -> Expected | None:
+        """What a hypothesis expects if it agrees: first at some samples, then at all."""
+        if self.given.shape[0] == len(self.X):
+            first = build(self.part)
+            if first.J.shape != self.part.given.shape:
+                return None
+            if not self.part.within(self.part.given, first, level).all():
+                return None
+        exact = build(self)
+        return exact if self.fits(self.given, exact, level) else None
+
     def behind(self, head_: str) -> "Case":
         """The same behind another head."""
         return Case(self.network, self.X, self.given, head_, self.parameters, self.smallest)

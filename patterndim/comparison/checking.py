@@ -30,7 +30,7 @@ from patterndim.validation import byte_count, choice
 from patterndim.validation import seed as as_seed
 
 #: Arrays of the size of the Jacobian that are held at once.
-COPIES = 10
+COPIES = 16
 
 
 def crosscheck(

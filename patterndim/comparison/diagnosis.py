@@ -28,6 +28,14 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     activations.activations,
     stale.parameters,
 )
+#: Those that are tried on every way to read the rows.
+SHORT: tuple[Recogniser, ...] = (
+    rows.samples,
+    columns.columns,
+    rows.outputs,
+    rows.collapsed,
+    heads.heads,
+)
 #: Tried again after a first fault was found.
 SECOND: tuple[Recogniser, ...] = (columns.source_order, columns.columns, rows.samples, rows.outputs)
 
@@ -79,10 +87,14 @@ def _found(
     """Explanations in a precision, the likeliest first; blocks are sought as they came."""
     for recogniser in RECOGNISERS:
         for other, faults in raw if recogniser is columns.columns else cases:
+            # Unlikely ways to read the rows are not worth the long searches.
+            unlikely = bool(faults) or other.given.shape != cases[0][0].given.shape
+            if unlikely and recogniser not in SHORT:
+                continue
             found = recogniser(other, level)
             if found is not None and _improves(other, found):
                 yield replace(found, faults=faults + found.faults)
-    for remaining in (_bases(raw), _bases(cases)):
+    for remaining in (_bases(raw, level), _bases(cases, level)):
         for other, faults in remaining:
             for recogniser in SECOND:
                 if (found := recogniser(other, level)) is not None:
@@ -108,9 +120,7 @@ def _natural(case: Case, faults: Faults, level: Precision) -> Explanation | None
     return None if found is None else replace(found, faults=faults)
 
 
-def _bases(
-    cases: Sequence[tuple[Case, Faults]],
-) -> Iterator[tuple[Case, Faults]]:
+def _bases(cases: Sequence[tuple[Case, Faults]], level: Precision) -> Iterator[tuple[Case, Faults]]:
     """What remains to be explained after a likely first fault."""
     for case, faults in cases:
         count, outputs = len(case.X), case.given.shape[1]
@@ -125,7 +135,8 @@ def _bases(
                 match = np.where(written, np.arange(count), rows.ZERO)
                 yield case.subset(written), (*faults, *rows.named(match, count, "sample"))
             for name in ("softmax", "affine"):
-                if name != case.head and outputs > 1:
+                part = case.part.behind(name)
+                if name != case.head and outputs > 1 and any(r(part, level) for r in SECOND):
                     yield case.behind(name), (*faults, heads.named(name, case.head))
 
 

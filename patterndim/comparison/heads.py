@@ -1,5 +1,7 @@
 """Faults of what follows the network: a softmax too many or too few, sums over outputs."""
 
+from functools import partial
+
 import numpy as np
 
 from patterndim.comparison.case import Case, Explanation, Fault
@@ -15,15 +17,20 @@ def heads(case: Case, level: Precision) -> Explanation | None:
             outputs == 1 and name in ("softmax", "log-softmax", "sum", "mean")
         ):
             continue
-        shape = (inputs, 1 if name in ("sum", "mean") else outputs, parameters)
-        exact = case.expected(name=name)
-        if case.given.shape == shape and case.fits(case.given, exact, level):
+        single = name in ("sum", "mean")
+        times = outputs if single and case.given.shape[1] == outputs else 1
+        if case.given.shape != (inputs, 1 if single and times == 1 else outputs, parameters):
+            continue
+        exact = case.explained(partial(_repeated, name=name, times=times), level)
+        if exact is not None:
             return Explanation((named(name, case.head),), case.given, exact)
-        if name in ("sum", "mean") and case.given.shape == (inputs, outputs, parameters):
-            repeated = Expected(*(np.repeat(a, outputs, 1) for a in (exact.J, exact.size)))
-            if case.fits(case.given, repeated, level):
-                return Explanation((named(name, case.head),), case.given, repeated)
     return None
+
+
+def _repeated(case: Case, name: str, times: int) -> Expected:
+    """Jacobian behind a head, once or in every output."""
+    exact = case.expected(name=name)
+    return Expected(*(np.repeat(a, times, axis=1) for a in (exact.J, exact.size)))
 
 
 def named(found: str, wanted: str) -> Fault:

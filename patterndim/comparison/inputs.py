@@ -1,12 +1,14 @@
 """Faults of the inputs: scaled, standardised, other features; read off the given Jacobian."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from patterndim.comparison.case import Case, Explanation, Fault
 from patterndim.comparison.columns import rounded
 from patterndim.comparison.precision import BFLOAT16, FLOAT32, FLOAT64, TF32, Precision
+from patterndim.comparison.reference import Expected
 from patterndim.typing import BoolArray, FloatArray
 
 #: Factors between images as bytes and as fractions, where the inputs cannot be read.
@@ -23,7 +25,7 @@ def inputs(case: Case, level: Precision) -> Explanation | None:
     if case.given.shape != case.reference.J.shape:
         return None
     read = _read(case)
-    part = case.subset(case.probe)
+    part = case.part
     for X, text in _fixed(case.X) if read is None else _related(case.X, *read):
         if not np.isfinite(X).all():
             continue
@@ -119,15 +121,18 @@ def rounded_numbers(case: Case, level: Precision) -> Explanation | None:
     """Jacobian at parameters or inputs that were rounded to another precision."""
     if case.given.shape != case.reference.J.shape:
         return None
-    theta = case.network.theta
     for other in (FLOAT32, TF32, BFLOAT16):
-        network = case.network.replace(theta=other.encode_operands(theta))
-        X = other.encode_operands(case.X)
-        choices = [(network, X, "parameters and inputs"), (network, case.X, "parameters")]
-        choices.append((case.network, X, "inputs"))
-        for changed, sample, what in choices:
-            exact = case.expected(changed, sample)
-            if case.fits(case.given, exact, level):
+        for what in ("parameters and inputs", "parameters", "inputs"):
+            exact = case.explained(partial(_rounded, other=other, what=what), level)
+            if exact is not None:
                 text = f"the {what} were rounded to {other.name} before the Jacobian was taken"
                 return Explanation((Fault("rounded numbers", text),), case.given, exact)
     return None
+
+
+def _rounded(case: Case, other: Precision, what: str) -> Expected:
+    """Jacobian at rounded parameters or inputs."""
+    network, X = case.network, case.X
+    if "parameters" in what:
+        network = network.replace(theta=other.encode_operands(network.theta))
+    return case.expected(network, other.encode_operands(X) if "inputs" in what else X)
