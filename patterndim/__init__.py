@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
+    from patterndim.comparison import CrossCheck, assert_jacobian_matches, crosscheck
     from patterndim.curvature import Flatness, flatness
     from patterndim.dimension import Dimension, generic_dimension, local_dimension
     from patterndim.explanation import Explanation, explain
@@ -40,6 +41,7 @@ _HOMES = {
     "Architecture": "architecture",
     "Bound": "bounds",
     "Connection": "architecture",
+    "CrossCheck": "comparison",
     "Dimension": "dimension",
     "Dimensions": "batch",
     "Explanation": "explanation",
@@ -52,7 +54,9 @@ _HOMES = {
     "Spectrum": "spectrum",
     "Task": "sweeps",
     "activation_pattern": "pattern",
+    "assert_jacobian_matches": "comparison",
     "canonical_form": "symmetry",
+    "crosscheck": "comparison",
     "data": "data",
     "dimension_bound": "upper",
     "errors": "errors",
@@ -89,6 +93,7 @@ __all__ = [
     "Architecture",
     "Bound",
     "Connection",
+    "CrossCheck",
     "Dimension",
     "Dimensions",
     "Explanation",
@@ -101,7 +106,9 @@ __all__ = [
     "Spectrum",
     "Task",
     "activation_pattern",
+    "assert_jacobian_matches",
     "canonical_form",
+    "crosscheck",
     "data",
     "dimension_bound",
     "errors",

@@ -29,5 +29,9 @@ class MemoryLimitError(PatterndimError, MemoryError):
     """The computation needs more memory than it was given."""
 
 
+class MismatchError(PatterndimError, AssertionError):
+    """A Jacobian is not that of the network; the message names what is wrong with it."""
+
+
 class MissingPackageError(PatterndimError, ImportError):
     """An optional package is needed that is not installed."""

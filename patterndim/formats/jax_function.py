@@ -60,7 +60,7 @@ def follow(function: Callable[[Any, Any], Any], parameters: Any, source: str) ->
     """Network that a function computes with these parameters."""
     jax = framework("jax", "jax")
     leaves, _ = jax.tree_util.tree_flatten_with_path(parameters)
-    arrays = {_name(path): plain(_name(path), leaf) for path, leaf in leaves}
+    arrays = {leaf_name(path): plain(leaf_name(path), leaf) for path, leaf in leaves}
     if not arrays:
         raise ArgumentError(f"{source} must have parameters, got none")
     dtype = np.result_type(np.float16, *(array.dtype for array in arrays.values()))
@@ -92,7 +92,7 @@ def follow(function: Callable[[Any, Any], Any], parameters: Any, source: str) ->
     raise ArgumentError(f"{source} must end in {', '.join(HEADS)} or none, got another end")
 
 
-def _name(path: Any) -> str:
+def leaf_name(path: Any) -> str:
     """Name of a leaf: its keys, joined; what Flax wraps around arrays has no name."""
     keys = [getattr(key, "key", getattr(key, "idx", None)) for key in path]
     keys = [getattr(key, "name", "") if k is None else k for k, key in zip(keys, path, strict=True)]
