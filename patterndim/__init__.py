@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from patterndim.nullspace import NullSpace, null_space
     from patterndim.pattern import ActivationPattern, activation_pattern
     from patterndim.spectrum import Spectrum, singular_values
+    from patterndim.sweeps import Results, Task, load_results, sweep
     from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
     from patterndim.tangent_kernel import ntk
     from patterndim.upper import dimension_bound
@@ -45,7 +46,9 @@ _HOMES = {
     "Layer": "architecture",
     "Network": "network",
     "NullSpace": "nullspace",
+    "Results": "sweeps",
     "Spectrum": "spectrum",
+    "Task": "sweeps",
     "activation_pattern": "pattern",
     "canonical_form": "symmetry",
     "data": "data",
@@ -58,6 +61,7 @@ _HOMES = {
     "input_jacobian": "jacobian",
     "jacobian_operator": "jacobian",
     "load": "formats",
+    "load_results": "sweeps",
     "local_dimension": "dimension",
     "local_dimensions": "batch",
     "ntk": "tangent_kernel",
@@ -71,6 +75,7 @@ _HOMES = {
     "rescaling_tangents": "symmetry",
     "save": "formats",
     "singular_values": "spectrum",
+    "sweep": "sweeps",
     "training": "training",
 }
 
@@ -87,7 +92,9 @@ __all__ = [
     "Layer",
     "Network",
     "NullSpace",
+    "Results",
     "Spectrum",
+    "Task",
     "activation_pattern",
     "canonical_form",
     "data",
@@ -100,6 +107,7 @@ __all__ = [
     "input_jacobian",
     "jacobian_operator",
     "load",
+    "load_results",
     "local_dimension",
     "local_dimensions",
     "ntk",
@@ -113,6 +121,7 @@ __all__ = [
     "rescaling_tangents",
     "save",
     "singular_values",
+    "sweep",
     "training",
 ]
 

@@ -1,0 +1,176 @@
+"""The sweep: tasks that are not finished yet go to workers, and what comes back to the file."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from multiprocessing import current_process
+from os import PathLike
+from typing import Any
+
+from patterndim.errors import ArgumentError, KindError
+from patterndim.sweeps.engine import Work, elsewhere, here
+from patterndim.sweeps.pool import Pool, cores
+from patterndim.sweeps.run import run as experiment
+from patterndim.sweeps.spec import read_spec
+from patterndim.sweeps.store import Record, Store
+from patterndim.sweeps.table import Results
+from patterndim.sweeps.tasks import Task, plain
+from patterndim.validation import callable_or_none, integer
+
+Progress = Callable[[int, int, int], None]
+
+
+def sweep(
+    tasks: Any,
+    *,
+    out: str | PathLike[str] | None = None,
+    run: Callable[[Any], Any] | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    retries: int = 2,
+    progress: Progress | None = None,
+) -> Results:
+    """
+    Results of many experiments, each computed once.
+
+    Finished tasks are recorded in the file ``out`` as they come, under a hash of everything that
+    decides their result.  Called again, with the same or with more tasks, a sweep runs those that
+    are not there yet: whatever ended it, a finished task is neither lost nor run twice.  An
+    exception, or the death of a worker, is the failure of one task.
+
+    Parameters
+    ----------
+    tasks : path, dict, or iterable
+        A spec, as a TOML file or nested dicts; or several specs as dicts; or `Task` objects.
+        With ``run``, an iterable of dicts of plain values.
+    out : path, optional
+        Results file, JSON Lines; without it the results are only returned.
+    run : callable, optional
+        Function of a task's dict that returns its rows: a dict or several of plain values.  Its
+        name is part of the key.  For processes it must be importable, so not a lambda.
+    executor : concurrent.futures.Executor, optional
+        Where tasks run: threads, processes, a cluster by dask's ``Client.get_executor()``.
+    workers : int, optional
+        Without an executor: number of processes, by default one for each core; 0 to run
+        everything in this one.  Each gets its share of the cores for threads of its own.
+    retry_failed : bool
+        Whether tasks that are recorded as failed are run again.
+    retries : int
+        How often a task is run again when its worker died.
+    progress : callable, optional
+        Called as ``progress(finished, failed, total)`` at the start and after every task.
+
+    Returns
+    -------
+    Results
+        Rows and failures of these tasks, in an order that does not depend on how it went.
+
+    Raises
+    ------
+    KindError, ArgumentError, FileError
+        If a spec or an option is not as it must be, before anything runs; if the results file
+        cannot be written or is in use.
+
+    Examples
+    --------
+    >>> tasks = [{"n": n} for n in (3, 1, 2)]
+    >>> results = sweep(tasks, run=lambda task: {"square": task["n"] ** 2}, workers=0)
+    >>> results.table()
+    array([(1, 1), (2, 4), (3, 9)], dtype=[('n', '<i8'), ('square', '<i8')])
+    """
+    if getattr(current_process(), "_inheriting", False):
+        raise ArgumentError(
+            "a script that sweeps needs its code under `if __name__ == '__main__':`"
+        )
+    callable_or_none("run", run)
+    callable_or_none("progress", progress)
+    integer("retries", retries, low=0)
+    if executor is not None and not isinstance(executor, Executor):
+        raise KindError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    if workers is not None:
+        integer("workers", workers, low=0)
+    wanted = {task.key: task for task in as_tasks(tasks, run)}
+    work = experiment if run is None else _Given(run)
+    store = None if out is None else Store(out)
+    try:
+        known = {} if store is None else store.records
+        records = {key: known[key] for key in wanted if key in known}
+        if retry_failed:
+            records = {key: one for key, one in records.items() if one["status"] == "done"}
+        left = [task for key, task in wanted.items() if key not in records]
+        _tell(progress, records, len(wanted))
+        for task, result in _results(left, work, executor, workers, retries):
+            record = {"key": task.key, "task": task.settings, "grid": list(task.grid), **result}
+            if store is not None:
+                store.append(record)
+            records[task.key] = record
+            _tell(progress, records, len(wanted))
+    finally:
+        if store is not None:
+            store.close()
+    return Results([records[key] for key in wanted])
+
+
+def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
+    """
+    Tasks from whatever describes them; see `sweep`.
+
+    Raises
+    ------
+    KindError, ArgumentError, FileError
+        If they are not as they must be.
+    """
+    if isinstance(tasks, str | PathLike | Mapping) and run is None:
+        return read_spec(tasks)
+    if isinstance(tasks, str | PathLike | Mapping) or not isinstance(tasks, Iterable):
+        raise KindError(f"tasks must be a sequence of dicts, got {type(tasks).__name__}")
+    found: list[Task] = []
+    for i, one in enumerate(tasks):
+        if isinstance(one, Task):
+            found.append(one)
+        elif not isinstance(one, Mapping):
+            raise KindError(f"tasks[{i}] must be a dict, got {type(one).__name__}")
+        elif run is None:
+            found += read_spec(one)
+        else:
+            settings = plain(f"tasks[{i}]", one)
+            found.append(Task(settings, tuple(settings), function=_name(run)))
+    return found
+
+
+def _name(run: Callable[[Any], Any]) -> str:
+    return str(getattr(run, "__qualname__", type(run).__qualname__))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A function of a task's settings as one of the task."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, task: Task) -> Any:
+        return self.function(task.settings)
+
+
+def _results(
+    left: list[Task], work: Work, executor: Executor | None, workers: int | None, retries: int
+) -> Iterator[tuple[Task, dict[str, Any]]]:
+    if executor is not None:
+        yield from elsewhere(left, work, executor, retries)
+    elif workers == 0 or not left:
+        yield from here(left, work)
+    else:
+        pool = Pool(min(workers or cores(), len(left)))
+        complete = False
+        try:
+            yield from elsewhere(left, work, pool, retries)
+            complete = True
+        finally:
+            pool.shutdown(cancel_futures=not complete)
+
+
+def _tell(progress: Progress | None, records: dict[str, Record], total: int) -> None:
+    if progress is not None:
+        failed = sum(record["status"] != "done" for record in records.values())
+        progress(len(records), failed, total)

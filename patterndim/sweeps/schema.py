@@ -1,0 +1,173 @@
+"""The keys of a sweep: what they may be, and what they are if they are not given."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from patterndim.dimension import OUTPUTS
+from patterndim.errors import ArgumentError, KindError
+from patterndim.network import INITIALISATIONS
+from patterndim.training.descent import DTYPES
+from patterndim.training.losses import LOSSES
+from patterndim.validation import choice, integer, number
+
+#: Sections that `settings` have; a spec may also have these.
+OTHERS = ("title", "seed", "grid", "cases")
+SAMPLES = ("train", "test", "gaussian")
+
+
+@dataclass(frozen=True)
+class Key:
+    """How a value is checked and cast, and its default; a required one has none."""
+
+    check: Callable[[str, object], Any]
+    default: Any = None
+    required: bool = False
+
+    def read(self, name: str, value: object) -> Any:
+        """Plain value of a key."""
+        if value is None:
+            if self.required:
+                raise ArgumentError(f"{name} must be given")
+            return self.default
+        return self.check(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise KindError(f"{name} must be a string, got {value!r}")
+    return value
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise KindError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def _list(check: Callable[[str, object], Any], least: int, name: str, value: object) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise KindError(f"{name} must be a list, got {value!r}")
+    if len(value) < least:
+        raise ArgumentError(f"{name} must have at least {least} entries, got {value!r}")
+    return [check(f"{name}[{i}]", entry) for i, entry in enumerate(value)]
+
+
+def _names(options: tuple[str, ...], name: str, value: object) -> list[str]:
+    """Return names without repetition, in the order given."""
+    found: list[str] = _list(_choice(options), 1, name, value)
+    return list(dict.fromkeys(found))
+
+
+def _slope(name: str, value: object) -> float | list[float]:
+    """One slope, or one for each hidden layer."""
+    one = _number(0.0, 1.0)
+    if isinstance(value, list | tuple):
+        found: list[float] = _list(one, 1, name, value)
+        return found
+    return float(one(name, value))
+
+
+def _milestone(name: str, value: object) -> list[float]:
+    """When, and the rate from then on."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise KindError(f"{name} must be a pair [when, rate], got {value!r}")
+    return [integer(name, value[0], low=0), number(name, value[1], low=0.0)]
+
+
+def _rising(name: str, value: object) -> list[int]:
+    return sorted(set(_list(_integer(0), 1, name, value)))
+
+
+def _integer(low: int) -> Callable[[str, object], int]:
+    return partial(integer, low=low)
+
+
+def _number(low: float, high: float = float("inf")) -> Callable[[str, object], float]:
+    return partial(number, low=low, high=high)
+
+
+def _choice(options: tuple[str, ...]) -> Callable[[str, object], str]:
+    return partial(choice, options=options)
+
+
+SECTIONS: dict[str, dict[str, Key]] = {
+    "data": {
+        "source": Key(_text, "digits"),
+        "train": Key(_integer(1), required=True),
+        "test": Key(_integer(0), 0),
+        "gaussian": Key(_integer(0), 0),
+        "noise": Key(_number(0.0), 0.0),
+        "corrupted": Key(_number(0.0, 1.0 + 2**-52), 0.0),
+        "dimension": Key(_integer(1)),
+    },
+    "network": {
+        "widths": Key(partial(_list, _integer(1), 2), required=True),
+        "init": Key(_choice(INITIALISATIONS), "he"),
+        "scale": Key(_number(0.0), 1.0),
+        "bias": Key(_boolean, True),
+        "bias_std": Key(_number(0.0)),
+        "slope": Key(_slope, 0.0),
+    },
+    "training": {
+        "epochs": Key(_integer(0)),
+        "steps": Key(_integer(0)),
+        "rate": Key(_number(0.0), 0.1),
+        "milestones": Key(partial(_list, _milestone, 1)),
+        "batch": Key(_integer(1)),
+        "momentum": Key(_number(0.0, 1.0), 0.0),
+        "decay": Key(_number(0.0), 0.0),
+        "loss": Key(_choice(LOSSES), "cross-entropy"),
+        "dtype": Key(_choice(DTYPES), "float64"),
+    },
+    "measure": {
+        "at": Key(_rising),
+        "samples": Key(partial(_names, SAMPLES), ["train"]),
+        "quantities": Key(partial(_names, ("local_dimension",)), ["local_dimension"]),
+        "outputs": Key(partial(_names, OUTPUTS), ["affine"]),
+        "trials": Key(_integer(1), 1),
+    },
+}
+
+#: Every key that a grid can vary, by its dotted name.
+NAMES = ("seed", *(f"{section}.{name}" for section, keys in SECTIONS.items() for name in keys))
+
+
+def unknown(name: str, known: tuple[str, ...]) -> ArgumentError:
+    """Error about a key that there is not, with the one that may be meant."""
+    # The last word alone is often right: "noise" is meant to be "data.noise".
+    words = {known_name.rsplit(".")[-1]: known_name for known_name in known}
+    near = get_close_matches(name, known, 1, 0.75)
+    near = near or [words[word] for word in get_close_matches(name.rsplit(".")[-1], words, 1, 0.8)]
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    return ArgumentError(f"{name!r} is no key of a sweep: {hint}")
+
+
+def read_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Settings of one experiment with all defaults filled in.
+
+    Raises
+    ------
+    KindError, ArgumentError
+        If a key is not known, missing, or not as it must be; the message names it.
+    """
+    known = (*SECTIONS, *OTHERS)
+    settings: dict[str, Any] = {}
+    for section in spec:
+        if section not in known:
+            raise unknown(str(section), (*known, *NAMES[1:]))
+    for section, keys in SECTIONS.items():
+        given = spec.get(section, {})
+        if not isinstance(given, Mapping):
+            raise KindError(f"{section} must be a table of keys, got {given!r}")
+        for name in given:
+            if name not in keys:
+                raise unknown(f"{section}.{name}", NAMES)
+        settings[section] = {
+            name: key.read(f"{section}.{name}", given.get(name)) for name, key in keys.items()
+        }
+    settings["seed"] = integer("seed", spec.get("seed", 0), low=0)
+    return settings

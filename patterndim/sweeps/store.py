@@ -1,0 +1,168 @@
+"""
+The results file: JSON Lines, one record for each task that came to an end.
+
+A record is written by one process, the one that sweeps, with one write and one fsync, and never
+changed: whatever happens, at most the last line can be incomplete, and that is cut back.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from stat import S_ISREG
+from types import TracebackType
+from typing import Any, Self
+
+from patterndim.errors import FileError
+
+Record = dict[str, Any]
+
+VERSION = 1
+#: How every line begins.
+START = f'{{"patterndim sweep": {VERSION}, "key": "'.encode()
+#: What every record must have, beside the above.
+FIELDS = {"task": dict, "grid": list, "status": str, "rows": list, "seconds": float, "about": dict}
+
+
+def read_records(path: str | PathLike[str]) -> list[Record]:
+    """
+    Records of a results file, the last for each key; an incomplete last line is left out.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, or a line of it is no record of a sweep.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"results must be readable, got {str(path)!r}: {error.strerror}") from error
+    return list(_latest(_parse(content, str(path))[0]))
+
+
+def _latest(records: list[Record]) -> Iterator[Record]:
+    """Last record of each key: one that was tried again replaces its failure."""
+    yield from {record["key"]: record for record in records}.values()
+
+
+def _parse(content: bytes, path: str) -> tuple[list[Record], int]:
+    """Records, and how many bytes of the content they are."""
+    lines = content.split(b"\n")
+    tail = lines.pop()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        record = _record(line)
+        if record is None:
+            raise FileError(f"results must be records of a sweep, got line {number} of {path!r}")
+        records.append(record)
+    if _record(tail) is None and tail.strip(b"\0"):
+        # Only what can be the beginning of a record may be cut off.
+        if not (tail.startswith(START) or START.startswith(tail)):
+            number = len(lines) + 1
+            raise FileError(f"results must be records of a sweep, got line {number} of {path!r}")
+    elif record := _record(tail):  # all there but the end of the line
+        return [*records, record], len(content)
+    return records, len(content) - len(tail)
+
+
+def _record(line: bytes) -> Record | None:
+    """Record that a line is, or None."""
+    if not line.startswith(START):
+        return None
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("key"), str):
+        return None
+    if not all(isinstance(found.get(name), kind) for name, kind in FIELDS.items()):
+        return None
+    return found
+
+
+class Store:
+    """
+    A results file that one sweep at a time appends to.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written, is in use by another sweep, or holds something else.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        try:
+            self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            if not S_ISREG(os.fstat(self.file).st_mode):
+                raise FileError(f"out must be a regular file, got {self.path!r}")
+            self._lock()
+            self.records = {record["key"]: record for record in self._repair()}
+        except BaseException:
+            os.close(self.file)
+            raise
+
+    def append(self, record: Record) -> None:
+        """Write a record and wait until it is on the disk."""
+        whole = {"patterndim sweep": VERSION, **record}
+        line = json.dumps(whole, allow_nan=False).encode() + b"\n"
+        start = os.lseek(self.file, 0, os.SEEK_END)
+        try:
+            if os.write(self.file, line) != len(line):
+                raise OSError(0, "no space for a whole record")
+            os.fsync(self.file)
+        except OSError as error:
+            os.ftruncate(self.file, start)
+            raise self._unwritable(error) from error
+        self.records[record["key"]] = record
+
+    def close(self) -> None:
+        """Let others use the file."""
+        os.close(self.file)
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def _unwritable(self, error: OSError) -> FileError:
+        return FileError(f"out must be writable, got {self.path!r}: {error.strerror}")
+
+    def _lock(self) -> None:
+        """One sweep at a time; the lock goes when its process does, however it ends."""
+        try:
+            import fcntl
+        except ImportError:  # not a Unix
+            return
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileError(
+                f"out must not be in use, got {self.path!r}: another sweep writes to it"
+            ) from error
+
+    def _repair(self) -> list[Record]:
+        """Records so far; the file ends after the last of them."""
+        with open(self.file, "rb", closefd=False) as file:
+            content = file.read()
+        records, length = _parse(content, self.path)
+        try:
+            if length < len(content):
+                os.ftruncate(self.file, length)
+            elif content and not content.endswith(b"\n"):
+                os.write(self.file, b"\n")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return records

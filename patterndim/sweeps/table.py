@@ -1,0 +1,177 @@
+"""Results as a tidy table."""
+
+import json
+from collections.abc import Iterable
+from importlib import import_module
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from patterndim.errors import KindError
+from patterndim.sweeps.store import Record, read_records
+from patterndim.sweeps.tasks import canonical, flatten
+from patterndim.typing import AnyArray
+from patterndim.validation import choice
+
+FORMS = ("numpy", "pandas")
+Row = dict[str, Any]
+
+
+class Results:
+    """
+    What a sweep found: rows of its finished tasks, and the tasks that failed.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Records of a results file.
+
+    Attributes
+    ----------
+    records : list of dict
+        Sorted by the settings that vary, so that the order does not depend on how it went.
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.records = list(records)
+        self._names = _varied(self.records)
+        self.records.sort(key=lambda record: [_order(v) for v in self._settings(record).values()])
+
+    def __repr__(self) -> str:
+        """Counts."""
+        counts = f"{len(self.rows)} rows of {len(self.records)} tasks"
+        return f"Results({counts}, {len(self.failures)} failed)"
+
+    @property
+    def failures(self) -> list[Row]:
+        """For each failed task the settings that vary, the error, and the end of its traceback."""
+        return [
+            {**self._settings(record), **record["error"], "key": record["key"]}
+            for record in self.records
+            if record["status"] != "done"
+        ]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Rows as dicts: settings that vary and the seed, what was measured, versions."""
+        return [
+            {**self._settings(record), **row, "task": record["key"][:12], **_about(record)}
+            for record in self.records
+            for row in record["rows"]
+        ]
+
+    def table(self, as_: str = "numpy") -> Any:
+        """
+        Rows as a structured array, or as a pandas DataFrame; see `load_results`.
+
+        Raises
+        ------
+        ArgumentError
+            If ``as_`` is neither "numpy" nor "pandas".
+        """
+        choice("as_", as_, FORMS)
+        columns = _columns(self.rows)
+        if as_ == "pandas":
+            return _pandas().DataFrame(columns)
+        dtype = [(name, column.dtype) for name, column in columns.items()]
+        table = np.empty(len(self.rows), dtype=dtype)
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    def _settings(self, record: Record) -> Row:
+        settings = flatten(record["task"])
+        return {name: settings.get(name) for name in self._names}
+
+
+def load_results(path: str | PathLike[str], *, as_: str = "numpy") -> Any:
+    """
+    Table of a results file, one row for each row measured.
+
+    Columns are the settings that vary and the seed, what was measured, the beginning of the key
+    of the task, the versions and the host.  Rows are sorted by the settings that vary, and
+    otherwise as the task returned them: whether the sweep was interrupted, and in which order its
+    tasks ended, does not show.
+
+    Parameters
+    ----------
+    path : path
+        File written by `sweep`; one that is being written may be read.
+    as_ : {"numpy", "pandas"}
+        A structured array, or a DataFrame (which needs pandas).
+
+    Returns
+    -------
+    structured array, shape (rows,), or DataFrame
+        Whole numbers are int64, other numbers float64 with NaN where there is none; everything
+        else is text, lists as JSON.
+
+    Raises
+    ------
+    FileError
+        If the file is missing or is no results file.
+    ArgumentError
+        If ``as_`` is neither "numpy" nor "pandas".
+    KindError
+        If pandas is asked for and not installed.
+
+    See Also
+    --------
+    patterndim.sweeps.Results : the same with the tasks that failed.
+    """
+    choice("as_", as_, FORMS)
+    return Results(read_records(path)).table(as_)
+
+
+def _varied(records: list[Record]) -> list[str]:
+    """Settings that a grid names or that differ, in their order, and the seed."""
+    settings = [flatten(record["task"]) for record in records]
+    named = {name for record in records for name in record["grid"]} | {"seed"}
+    every = dict.fromkeys(name for one in settings for name in one)
+    seen = {name: {canonical(one.get(name)) for one in settings} for name in every}
+    return [name for name in every if name in named or len(seen[name]) > 1]
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    """Sorts None, numbers, text, and lists of these."""
+    if value is None:
+        return 0, 0
+    if isinstance(value, bool | int | float):
+        return 1, value
+    if isinstance(value, str):
+        return 2, value
+    return 3, [_order(entry) for entry in value]
+
+
+def _about(record: Record) -> Row:
+    return {**record["about"], "seconds": record["seconds"]}
+
+
+def _columns(rows: list[Row]) -> dict[str, AnyArray]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _column([row.get(name) for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> AnyArray:
+    present = [value for value in values if value is not None]
+    whole = len(present) == len(values)
+    if whole and all(isinstance(value, bool) for value in values):
+        return np.array(values, dtype=np.bool_)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
+        exact = whole and all(isinstance(v, int) and abs(v) < 2**63 for v in values)
+        if exact:
+            return np.array(values, dtype=np.int64)
+        return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
+    return np.array([_text(value) for value in values])
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _pandas() -> Any:
+    try:
+        return import_module("pandas")
+    except ImportError as error:
+        raise KindError('as_="pandas" needs pandas: pip install pandas') from error

@@ -1,0 +1,96 @@
+"""A task: everything that decides the result of one experiment, and its content hash."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from patterndim.errors import KindError
+
+#: Part of every key: a change of what a setting means must change it.
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """
+    One experiment of a sweep.
+
+    Attributes
+    ----------
+    settings : dict
+        Everything that decides the result, as plain JSON values with all defaults filled in.
+        Data from a file is there as the hash of its content.
+    grid : tuple of str
+        Dotted names of the settings that the sweep varies.
+    path : str or None
+        Where the data is, if it comes from a file; not part of the key.
+    function : str
+        What computes the rows; part of the key.
+    """
+
+    settings: dict[str, Any]
+    grid: tuple[str, ...] = ()
+    path: str | None = None
+    function: str = field(default="run")
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the canonical JSON of the settings: equal experiments have equal keys."""
+        whole = {"format": FORMAT, "function": self.function, "settings": self.settings}
+        return sha256(canonical(whole).encode()).hexdigest()
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """Values of the settings that the sweep varies, by dotted name."""
+        found = flatten(self.settings)
+        return {name: found[name] for name in self.grid}
+
+
+def canonical(value: object) -> str:
+    """JSON in its one shortest form: sorted keys, floats that read back exactly."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def plain(name: str, value: object) -> Any:
+    """
+    Value as JSON knows it: numpy numbers and arrays become those of Python, NaN becomes None.
+
+    Raises
+    ------
+    KindError
+        If it is neither a string, a number, None, nor a list or dict of such.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.ndarray):
+        return plain(name, value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(f"{name}[{i}]", entry) for i, entry in enumerate(value)]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise KindError(f"{name} must have strings as keys, got {key!r}")
+        return {key: plain(f"{name}.{key}", entry) for key, entry in value.items()}
+    raise KindError(f"{name} must be plain numbers, strings and lists, got {type(value).__name__}")

@@ -1,0 +1,74 @@
+"""What happens in a worker process; imports little, so that its environment can be set first."""
+
+import os
+import platform
+import signal
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from multiprocessing import parent_process
+from threading import Thread
+from time import perf_counter
+from typing import Any
+
+#: Lines of a traceback that a record keeps.
+LINES = 12
+
+
+def attempt(function: Callable[[Any], Any], argument: Any) -> dict[str, Any]:
+    """Part of a record: rows, or why there are none."""
+    from patterndim.sweeps.tasks import plain
+
+    start = perf_counter()
+    result: dict[str, Any] = {"status": "done", "error": None, "rows": []}
+    try:
+        result["rows"] = _rows(plain("rows", _listed(function(argument))))
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        result |= failure(type(error).__name__, str(error), traceback.format_exc())
+    return {**result, "seconds": perf_counter() - start, "about": about()}
+
+
+@lru_cache
+def about() -> dict[str, str]:
+    """Where a result was found, and by which versions."""
+    found = {name: version(name) for name in ("patterndim", "numpy", "numba")}
+    return {**found, "python": platform.python_version(), "host": platform.node()}
+
+
+def failure(kind: str, message: str, trace: str = "") -> dict[str, Any]:
+    """Part of a record of a task that failed."""
+    tail = trace.splitlines()[-LINES:]
+    return {"status": "failed", "error": {"type": kind, "message": message, "traceback": tail}}
+
+
+def _listed(rows: Any) -> Any:
+    """One row may come alone, several from a generator."""
+    return [rows] if isinstance(rows, dict) else list(rows)
+
+
+def _rows(rows: list[Any]) -> list[Any]:
+    for row in rows:
+        if not isinstance(row, dict):
+            raise TypeError(f"rows must be dicts, got {type(row).__name__}")
+    return rows
+
+
+def start() -> None:
+    """First thing in a worker: the one who sweeps decides when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def hello() -> int:
+    """Process id: whoever gets it knows that the worker has started."""
+    return os.getpid()
