@@ -1,11 +1,14 @@
 """Tidy tables of results: rows of plain values, and what repetitions of one experiment give."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import nan
 from statistics import fmean, stdev
 from typing import Any
+
+import numpy as np
 
 from patterndim.errors import ArgumentError, KindError
 
@@ -75,11 +78,13 @@ def _rows_of(table: Any) -> list[Row]:
 def _derived(row: Mapping[str, Any]) -> Row:
     found: Row = {}
     widths = row.get("network.widths")
+    # Structured arrays and DataFrames hold lists as JSON.
+    widths = json.loads(widths) if isinstance(widths, str) and widths else widths
     if isinstance(widths, list | tuple) and len(widths) > 2:
         found = {"width": max(widths[1:-1]), "depth": len(widths) - 2}
-    if isinstance(row.get("P"), int | float) and isinstance(row.get("H"), int | float):
+    if is_number(row.get("P")) and is_number(row.get("H")):
         found["P - H"] = row["P"] - row["H"]
-    if isinstance(row.get("N"), int | float) and isinstance(row.get("n_L"), int | float):
+    if is_number(row.get("N")) and is_number(row.get("n_L")):
         found["N n_L"] = row["N"] * row["n_L"]
     return found
 
@@ -143,7 +148,7 @@ def _cell(rows: Sequence[Row], value: str) -> Cell:
 
 def is_number(value: object) -> bool:
     """Whether a value can be averaged: a number that is not NaN."""
-    return isinstance(value, int | float) and value == value
+    return isinstance(value, int | float | np.integer | np.floating) and value == value
 
 
 def hashable(value: object) -> Any:

@@ -81,7 +81,7 @@ def curves(
     ax.set_ylabel(y)
     ax.yaxis.set_major_formatter(thousands())
     tidy(ax)
-    if names:
+    if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
     return ax
 
@@ -99,7 +99,10 @@ def curve(
         ax.fill_between(places, low, high, color=look.color, alpha=0.18, linewidth=0)
     open_ones = [i for i, c in enumerate(ordered) if c.proved is not None and c.proved < c.count]
     filled = sorted({*range(len(ordered))} - {*open_ones})
+    # An empty line that is not clipped would count in the layout, at (0, 0).
     for chosen, face in ((filled, look.color), (open_ones, "white")):
+        if not chosen:
+            continue
         ax.plot(
             [places[i] for i in chosen],
             [means[i] for i in chosen],
@@ -147,7 +150,7 @@ def _short(value: object) -> str:
     return f"{value:,g}" if isinstance(value, int | float) else str(value)
 
 
-def certainty(ax: "Axes") -> list[Any]:
+def certainty() -> list[Any]:
     """Entries of a legend that say what filled and open markers mean."""
     from matplotlib.lines import Line2D
 
@@ -173,7 +176,7 @@ def level(ax: "Axes", value: float, text: str) -> None:
     )
 
 
-def epochs_axis(ax: "Axes", at: Sequence[float]) -> None:
+def time_axis(ax: "Axes", at: Sequence[float]) -> None:
     """Time from 0 on a logarithmic axis, with a tick at every measurement."""
     times = sorted(set(at))
     first = min((time for time in times if time > 0), default=1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol
 
-from patterndim.plot.lines import certainty, curves, epochs_axis, level
+from patterndim.plot.lines import certainty, curves, time_axis, level
 from patterndim.plot.style import BLUE, GREEN, GREY, new_figure, save, style, tidy
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def training_curve(
             [dimension.upper for dimension in found],
             ":",
             color=style(number).color,
-            linewidth=1,
+            linewidth=1.3,
             label=f"{name}: certain upper bound",
         )
     table = [
@@ -92,9 +92,9 @@ def training_curve(
     bottom.get_legend().remove()  # type: ignore[union-attr]
     bottom.set_ylabel("local dimension")
     bottom.set_xlabel("gradient steps")
-    epochs_axis(bottom, [row.step for row in rows])
+    time_axis(bottom, [row.step for row in rows])
     bottom.margins(y=0.12)
-    handles = [*bottom.get_legend_handles_labels()[0], *certainty(bottom)]
+    handles = [*bottom.get_legend_handles_labels()[0], *certainty()]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9
     )
