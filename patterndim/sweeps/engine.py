@@ -14,7 +14,7 @@ from patterndim.sweeps.worker import about, attempt, failure
 #: Tasks on their way to an executor of which it is not known how many workers it has.
 WINDOW = 256
 
-Work = Callable[[Task], Any]
+Work = Callable[[Any], Any]
 Result = dict[str, Any]
 
 
@@ -22,6 +22,13 @@ def here(tasks: list[Task], work: Work) -> Iterator[tuple[Task, Result]]:
     """Tasks and what became of them, in this process, one after the other."""
     for task in tasks:
         yield task, attempt(work, task)
+
+
+def before(function: Work, executor: Executor) -> None:
+    """Run something on one worker before the others have anything to do."""
+    future = _submit(executor, function, None)
+    wait([future])
+    _result(future, executor)
 
 
 @dataclass
@@ -56,7 +63,7 @@ def elsewhere(
             future.cancel()
 
 
-def _submit(executor: Executor, work: Work, task: Task) -> Future[Result]:
+def _submit(executor: Executor, work: Work, task: Task | None) -> Future[Result]:
     try:
         return executor.submit(attempt, work, task)
     except (BrokenExecutor, RuntimeError) as error:

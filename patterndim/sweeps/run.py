@@ -1,6 +1,7 @@
 """One experiment: data, network, training, and what is measured, as rows of plain values."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import numpy as np
 from patterndim.dimension import local_dimension
 from patterndim.factors import outputs
 from patterndim.network import Network
-from patterndim.sweeps.sources import NETWORK, TRAINING, Samples, Settings, draw
+from patterndim.sweeps.schema import read_settings
+from patterndim.sweeps.sources import NETWORK, TRAINING, Samples, Settings, draw, resolve
 from patterndim.sweeps.tasks import Task, plain
 from patterndim.training import Snapshot, sgd
 
@@ -30,6 +32,21 @@ def run(task: Task) -> list[Row]:
             for row in _measured(task.settings, samples, snapshot.network):
                 rows.append({"trial": trial, **state, **row})
     return [plain("row", row) for row in rows]
+
+
+#: An experiment that takes a moment and compiles every kernel that others need.
+WARM_UP = {
+    "data": {"train": 24, "gaussian": 24},
+    "network": {"widths": [64, 6, 4, 10]},
+    "training": {"steps": 2, "batch": 8},
+    "measure": {"samples": ["train", "gaussian"], "outputs": ["affine", "softmax"]},
+}
+
+
+def warm_up(_: object) -> list[Row]:
+    """Compile kernels: done once before many processes would all fill the same cache."""
+    settings, path = resolve(read_settings(WARM_UP), Path())
+    return run(Task(settings, path=path))
 
 
 def _network(settings: Settings, trial: int) -> Network:

@@ -8,9 +8,10 @@ from os import PathLike
 from typing import Any
 
 from patterndim.errors import ArgumentError, KindError
-from patterndim.sweeps.engine import Work, elsewhere, here
+from patterndim.sweeps.engine import Work, before, elsewhere, here
 from patterndim.sweeps.pool import Pool, cores
 from patterndim.sweeps.run import run as experiment
+from patterndim.sweeps.run import warm_up
 from patterndim.sweeps.spec import read_spec
 from patterndim.sweeps.store import Record, Store
 from patterndim.sweeps.table import Results
@@ -156,17 +157,20 @@ class _Given:
 def _results(
     left: list[Task], work: Work, executor: Executor | None, workers: int | None, retries: int
 ) -> Iterator[tuple[Task, dict[str, Any]]]:
-    if executor is not None:
-        yield from elsewhere(left, work, executor, retries)
-    elif workers == 0 or not left:
+    if not left or (executor is None and workers == 0):
         yield from here(left, work)
-    else:
-        pool = Pool(min(workers or cores(), len(left)))
-        complete = False
-        try:
-            yield from elsewhere(left, work, pool, retries)
-            complete = True
-        finally:
+        return
+    pool = None
+    if executor is None:
+        executor = pool = Pool(min(workers or cores(), len(left)))
+    complete = False
+    try:
+        if work is experiment:
+            before(warm_up, executor)
+        yield from elsewhere(left, work, executor, retries)
+        complete = True
+    finally:
+        if pool is not None:
             pool.shutdown(cancel_futures=not complete)
 
 

@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterable
 from importlib import import_module
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from patterndim.errors import KindError
+from patterndim.sweeps.export import write_table
 from patterndim.sweeps.store import Record, read_records
 from patterndim.sweeps.tasks import canonical, flatten
 from patterndim.typing import AnyArray
@@ -60,6 +62,26 @@ class Results:
             for record in self.records
             for row in record["rows"]
         ]
+
+    @property
+    def varied(self) -> list[str]:
+        """Dotted names of the settings that vary, and of the seed."""
+        return list(self._names)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """
+        Write the table to a ``.csv`` or (with pyarrow) a ``.parquet``.
+
+        Raises
+        ------
+        ArgumentError
+            If the suffix is neither of these.
+        KindError
+            If pyarrow is needed and not installed.
+        FileError
+            If the file cannot be written.
+        """
+        write_table(_columns(self.rows), Path(path))
 
     def table(self, as_: str = "numpy") -> Any:
         """

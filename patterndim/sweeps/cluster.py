@@ -1,0 +1,53 @@
+"""dask.distributed clusters by address."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from importlib import import_module
+
+from patterndim.errors import ArgumentError, KindError
+from patterndim.sweeps.pool import cores, limited_threads
+
+
+@contextmanager
+def dask_executor(address: str) -> Iterator[Executor]:
+    """
+    Executor of a dask cluster, closed at the end.
+
+    Parameters
+    ----------
+    address : str
+        Address of a scheduler, such as ``tcp://host:8786``; or ``local`` or ``local:K`` for a
+        cluster of K processes on this machine, by default one for each core.
+
+    Raises
+    ------
+    KindError
+        If dask.distributed is not installed.
+    ArgumentError
+        If there is no scheduler, or ``address`` is none.
+    """
+    try:
+        distributed = import_module("distributed")
+    except ImportError as error:
+        raise KindError('--dask needs dask: pip install "patterndim[dask]"') from error
+    kind, _, number = address.partition(":")
+    if kind != "local":
+        try:
+            client = distributed.Client(address, timeout=10)
+        except (OSError, ValueError, TypeError) as error:
+            raise ArgumentError(f"--dask must be a scheduler or local, got {address!r}") from error
+        with client:
+            yield client.get_executor()
+        return
+    if number and not (number.isdecimal() and int(number) > 0):
+        raise ArgumentError(f"--dask must be local:K with K at least 1, got {address!r}")
+    workers = int(number or cores())
+    with (
+        limited_threads(max(1, cores() // workers)),
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client.get_executor()
