@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, rank, regions, training
+    from patterndim import data, errors, experiments, plot, rank, regions, training
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -54,6 +54,7 @@ _HOMES = {
     "data": "data",
     "dimension_bound": "upper",
     "errors": "errors",
+    "experiments": "experiments",
     "explain": "explanation",
     "flatness": "curvature",
     "functional_dimension": "functional",
@@ -69,6 +70,7 @@ _HOMES = {
     "outputs": "factors",
     "parameter_jacobian": "jacobian",
     "permute": "symmetry",
+    "plot": "plot",
     "rank": "rank",
     "regions": "regions",
     "rescale": "symmetry",
@@ -100,6 +102,7 @@ __all__ = [
     "data",
     "dimension_bound",
     "errors",
+    "experiments",
     "explain",
     "flatness",
     "functional_dimension",
@@ -115,6 +118,7 @@ __all__ = [
     "outputs",
     "parameter_jacobian",
     "permute",
+    "plot",
     "rank",
     "regions",
     "rescale",

@@ -1,4 +1,4 @@
-"""The command line: ``patterndim demo``, ``dimension``, ``explain``, ``functional``, ``sweep``."""
+"""The command line: ``patterndim COMMAND``, a file in `commands` for each."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import patterndim
-from patterndim.commands import demo, dimension, explain, functional, sweep
+from patterndim.commands import demo, dimension, explain, functional, plot, reproduce, sweep
 from patterndim.errors import PatterndimError
 from patterndim.progress import ProgressLine
 
@@ -46,6 +46,6 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"patterndim {patterndim.__version__}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (demo, dimension, functional, explain, sweep):
+    for command in (demo, dimension, functional, explain, sweep, reproduce, plot):
         command.add(commands)
     return parser
