@@ -101,7 +101,7 @@ def reproduce(
             executor=executor,
             progress=progress,
         )
-        return _written(results, chosen, folder)
+        return _written(results, chosen, folder, str(spec.get("title", chosen.title)))
     except OSError as error:
         if isinstance(error, FileError):
             raise
@@ -135,7 +135,7 @@ def _find_data(
         given["source"] = str((folder / TEACHER).resolve())
 
 
-def _written(results: Results, chosen: Experiment, folder: Path) -> Reproduction:
+def _written(results: Results, chosen: Experiment, folder: Path, title: str) -> Reproduction:
     rows: list[Row] = rows_of(results)
     if not rows:
         return Reproduction(results, None, folder, None)
@@ -145,5 +145,7 @@ def _written(results: Results, chosen: Experiment, folder: Path) -> Reproduction
     if not plot.available():
         return Reproduction(results, table, folder, None)
     picture = folder / "figure.png"
-    plot.save(chosen.figure(rows), picture)
+    figure = chosen.figure(rows)
+    figure.suptitle(title, fontsize=12)
+    plot.save(figure, picture)
     return Reproduction(results, table, folder, picture)

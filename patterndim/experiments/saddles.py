@@ -61,8 +61,12 @@ def figure(rows: list[Row]) -> "Figure":
                 label=f"seed {seed}",
             )
         ax.set_ylabel(text)
-        ax.yaxis.set_major_formatter(thousands())
         tidy(ax)
+        if column == "loss":
+            ax.set_yscale("log")
+        else:
+            ax.yaxis.set_major_formatter(thousands())
+            ax.set_ylim(bottom=0)
     level(axes[1], rows[0]["P - H"], f"P - H = {rows[0]['P - H']}")
     first = min(row["step"] for row in rows if row["step"] > 0)
     axes[-1].set_xscale("symlog", linthresh=first)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +89,22 @@ def tabulate(
     same = {name: _same(rows, keys, name) for name in beside}
     proved = any(cell.proved is not None for cell in cells.values())
     found = []
-    for group, cell in cells.items():
+    for group, cell in sorted(cells.items(), key=_order(rows, keys)):
         one = [*group, *(same[name].get(group) for name in beside)]
         one += [cell.mean, cell.low, cell.high, cell.count, *([cell.proved] * proved)]
         one += [averages[name][group].mean if group in averages[name] else None for name in means]
         found.append(tuple(one))
     spread = [value, "lowest", "highest", "values", *(["proved"] * proved)]
     return Table((*keys, *beside, *spread, *means), found)
+
+
+def _order(
+    rows: Sequence[Row], keys: Sequence[str]
+) -> Callable[[tuple[tuple[Any, ...], Any]], list[Any]]:
+    """Numbers by size, everything else in the order in which it comes first."""
+    seen = [list(dict.fromkeys(summary.hashable(row.get(key)) for row in rows)) for key in keys]
+    ranks = [sorted(v) if all(map(summary.is_number, v)) else v for v in seen]
+    return lambda item: [rank.index(value) for rank, value in zip(ranks, item[0], strict=True)]
 
 
 def _same(rows: Sequence[Row], keys: Sequence[str], name: str) -> dict[tuple[Any, ...], Any]:
