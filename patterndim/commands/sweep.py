@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from patterndim.progress import ProgressLine
-from patterndim.sweeps import Results, as_tasks, sweep
+from patterndim.sweeps import Results, as_tasks, read_records, sweep
 from patterndim.sweeps.cluster import dask_executor
 from patterndim.sweeps.display import Bar
 from patterndim.sweeps.export import check_suffix
@@ -53,14 +53,7 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     if options.table is not None:
         check_suffix("--table", options.table)
     tasks = as_tasks(options.spec)
-    told = (0, 0, 0)
     bar = Bar(sys.stderr)
-
-    def tell(finished: int, failed: int, total: int) -> None:
-        nonlocal told
-        told = finished, failed, total
-        bar(finished, failed, total)
-
     try:
         with ExitStack() as stack:
             stack.callback(bar.close)
@@ -73,12 +66,14 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
                 executor=executor,
                 workers=options.workers,
                 retry_failed=options.retry_failed,
-                progress=tell,
+                progress=bar,
             )
     except KeyboardInterrupt:
-        finished, _, total = told
+        keys = {task.key for task in tasks}
+        records = read_records(options.out) if options.out.exists() else []
+        finished = sum(record["key"] in keys for record in records)
         print(
-            f"patterndim: interrupted: {finished} of {total} tasks are in {options.out}; "
+            f"patterndim: interrupted: {finished} of {len(keys)} tasks are in {options.out}; "
             "the same command does the rest",
             file=sys.stderr,
         )

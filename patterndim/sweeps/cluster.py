@@ -8,6 +8,9 @@ from importlib import import_module
 from patterndim.errors import ArgumentError, KindError
 from patterndim.sweeps.pool import cores, limited_threads
 
+#: Seconds in which a scheduler must answer.
+TIMEOUT = 10
+
 
 @contextmanager
 def dask_executor(address: str) -> Iterator[Executor]:
@@ -34,7 +37,7 @@ def dask_executor(address: str) -> Iterator[Executor]:
     kind, _, number = address.partition(":")
     if kind != "local":
         try:
-            client = distributed.Client(address, timeout=10)
+            client = distributed.Client(address, timeout=TIMEOUT)
         except (OSError, ValueError, TypeError) as error:
             raise ArgumentError(f"--dask must be a scheduler or local, got {address!r}") from error
         with client:

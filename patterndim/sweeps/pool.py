@@ -52,15 +52,16 @@ class Pool(Executor):
     Processes are spawned, not forked: nothing of this process's threads or locks comes along.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, work: Callable[..., Any]) -> None:
         self.workers = workers
+        self.work = work
         self.threads = max(1, cores() // workers)
         self.idle: list[_Process] = []
         self.busy: dict[Future[Any], _Process] = {}
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run a call in an idle worker, or in a new one."""
-        process = self.idle.pop() if self.idle else _Process(self.threads)
+        process = self.idle.pop() if self.idle else _Process(self.threads, self.work)
         future: Future[Any] = process.executor.submit(function, *args, **kwargs)
         self.busy[future] = process
         return future
@@ -68,7 +69,7 @@ class Pool(Executor):
     def release(self, future: Future[Any]) -> None:
         """Let the worker of a finished call take another, unless it died."""
         process = self.busy.pop(future)
-        if isinstance(future.exception(), BrokenExecutor):
+        if process.hello.exception() is not None or isinstance(future.exception(), BrokenExecutor):
             process.executor.shutdown(wait=False)
             process.check()
         else:
@@ -86,21 +87,23 @@ class Pool(Executor):
 class _Process:
     """A worker process; its first call tells whether it starts at all."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, work: Callable[..., Any]) -> None:
         context = get_context("spawn")
         self.executor = ProcessPoolExecutor(1, mp_context=context, initializer=worker.start)
         with limited_threads(threads):
-            self.hello = self.executor.submit(worker.hello)
+            self.hello = self.executor.submit(worker.hello, work)
 
     def check(self) -> None:
         """Raise if the process died before it could do anything."""
-        if self.hello.exception() is not None:
+        error = self.hello.exception()
+        if error is not None:
             raise ArgumentError(
-                "worker processes must be able to start: a script that sweeps needs its code "
-                "under `if __name__ == '__main__':`, for they import it"
+                "worker processes must be able to start and to import what they run: a script "
+                "needs its code under `if __name__ == '__main__':`, and a function a module "
+                f"({type(error).__name__}: {error})"
             )
 
     def kill(self) -> None:
         """End it whatever it does."""
-        with suppress(BrokenExecutor, ProcessLookupError):
+        with suppress(Exception):
             os.kill(self.hello.result(), signal.SIGKILL)

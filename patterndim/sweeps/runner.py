@@ -1,7 +1,8 @@
 """The sweep: tasks that are not finished yet go to workers, and what comes back to the file."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Executor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing import current_process
 from os import PathLike
@@ -10,12 +11,9 @@ from typing import Any
 from patterndim.errors import ArgumentError, KindError
 from patterndim.sweeps.engine import Work, before, elsewhere, here
 from patterndim.sweeps.pool import Pool, cores
-from patterndim.sweeps.run import run as experiment
-from patterndim.sweeps.run import warm_up
-from patterndim.sweeps.spec import read_spec
-from patterndim.sweeps.store import Record, Store
+from patterndim.sweeps.store import Store
 from patterndim.sweeps.table import Results
-from patterndim.sweeps.tasks import Task, plain
+from patterndim.sweeps.tasks import Task, flatten, plain
 from patterndim.validation import callable_or_none, integer
 
 Progress = Callable[[int, int, int], None]
@@ -92,24 +90,26 @@ def sweep(
     if workers is not None:
         integer("workers", workers, low=0)
     wanted = {task.key: task for task in as_tasks(tasks, run)}
-    work = experiment if run is None else _Given(run)
-    store = None if out is None else Store(out)
-    try:
+    work = _experiment() if run is None else _Given(run)
+    with ExitStack() as stack:
+        store = None if out is None else stack.enter_context(Store(out))
         known = {} if store is None else store.records
         records = {key: known[key] for key in wanted if key in known}
         if retry_failed:
             records = {key: one for key, one in records.items() if one["status"] == "done"}
+        failed = sum(record["status"] != "done" for record in records.values())
+        if progress is not None:
+            progress(len(records), failed, len(wanted))
         left = [task for key, task in wanted.items() if key not in records]
-        _tell(progress, records, len(wanted))
-        for task, result in _results(left, work, executor, workers, retries):
+        results = _results(left, work, executor, workers, retries)
+        for task, result in stack.enter_context(closing(results)):
             record = {"key": task.key, "task": task.settings, "grid": list(task.grid), **result}
             if store is not None:
                 store.append(record)
             records[task.key] = record
-            _tell(progress, records, len(wanted))
-    finally:
-        if store is not None:
-            store.close()
+            failed += record["status"] != "done"
+            if progress is not None:
+                progress(len(records), failed, len(wanted))
     return Results([records[key] for key in wanted])
 
 
@@ -122,8 +122,11 @@ def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
     KindError, ArgumentError, FileError
         If they are not as they must be.
     """
-    if isinstance(tasks, str | PathLike | Mapping) and run is None:
-        return read_spec(tasks)
+    if run is None:
+        from patterndim.sweeps.spec import read_spec  # not needed, and slow, for others' functions
+
+        if isinstance(tasks, str | PathLike | Mapping):
+            return read_spec(tasks)
     if isinstance(tasks, str | PathLike | Mapping) or not isinstance(tasks, Iterable):
         raise KindError(f"tasks must be a sequence of dicts, got {type(tasks).__name__}")
     found: list[Task] = []
@@ -136,7 +139,7 @@ def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
             found += read_spec(one)
         else:
             settings = plain(f"tasks[{i}]", one)
-            found.append(Task(settings, tuple(settings), function=_name(run)))
+            found.append(Task(settings, tuple(flatten(settings)), function=_name(run)))
     return found
 
 
@@ -154,27 +157,29 @@ class _Given:
         return self.function(task.settings)
 
 
+def _experiment() -> Work:
+    from patterndim.sweeps.experiment import run
+
+    return run
+
+
 def _results(
     left: list[Task], work: Work, executor: Executor | None, workers: int | None, retries: int
-) -> Iterator[tuple[Task, dict[str, Any]]]:
+) -> Generator[tuple[Task, dict[str, Any]]]:
     if not left or (executor is None and workers == 0):
         yield from here(left, work)
         return
     pool = None
     if executor is None:
-        executor = pool = Pool(min(workers or cores(), len(left)))
+        executor = pool = Pool(min(workers or cores(), len(left)), work)
     complete = False
     try:
-        if work is experiment:
+        if not isinstance(work, _Given):
+            from patterndim.sweeps.experiment import warm_up
+
             before(warm_up, executor)
         yield from elsewhere(left, work, executor, retries)
         complete = True
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=not complete)
-
-
-def _tell(progress: Progress | None, records: dict[str, Record], total: int) -> None:
-    if progress is not None:
-        failed = sum(record["status"] != "done" for record in records.values())
-        progress(len(records), failed, total)

@@ -26,10 +26,10 @@ class Key:
     default: Any = None
     required: bool = False
 
-    def read(self, name: str, value: object) -> Any:
-        """Plain value of a key."""
+    def read(self, name: str, value: object, whole: bool) -> Any:
+        """Plain value of a key; required ones only if the settings must be whole."""
         if value is None:
-            if self.required:
+            if self.required and whole:
                 raise ArgumentError(f"{name} must be given")
             return self.default
         return self.check(name, value)
@@ -45,6 +45,13 @@ def _boolean(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise KindError(f"{name} must be true or false, got {value!r}")
     return value
+
+
+def _fraction(name: str, value: object) -> float:
+    found = number(name, value, low=0.0)
+    if found > 1.0:
+        raise ArgumentError(f"{name} must be from 0 to 1, got {value!r}")
+    return found
 
 
 def _list(check: Callable[[str, object], Any], least: int, name: str, value: object) -> list[Any]:
@@ -100,7 +107,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "test": Key(_integer(0), 0),
         "gaussian": Key(_integer(0), 0),
         "noise": Key(_number(0.0), 0.0),
-        "corrupted": Key(_number(0.0, 1.0 + 2**-52), 0.0),
+        "corrupted": Key(_fraction, 0.0),
         "dimension": Key(_integer(1)),
     },
     "network": {
@@ -145,9 +152,9 @@ def unknown(name: str, known: tuple[str, ...]) -> ArgumentError:
     return ArgumentError(f"{name!r} is no key of a sweep: {hint}")
 
 
-def read_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+def read_settings(spec: Mapping[str, Any], *, whole: bool = True) -> dict[str, Any]:
     """
-    Settings of one experiment with all defaults filled in.
+    Settings of one experiment with all defaults filled in; nothing may be missing if ``whole``.
 
     Raises
     ------
@@ -167,7 +174,8 @@ def read_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
             if name not in keys:
                 raise unknown(f"{section}.{name}", NAMES)
         settings[section] = {
-            name: key.read(f"{section}.{name}", given.get(name)) for name, key in keys.items()
+            name: key.read(f"{section}.{name}", given.get(name), whole)
+            for name, key in keys.items()
         }
     settings["seed"] = integer("seed", spec.get("seed", 0), low=0)
     return settings

@@ -116,6 +116,8 @@ def _check_measure(settings: Settings) -> None:
     training, measure, given = settings["training"], settings["measure"], settings["data"]
     if training["epochs"] is not None and training["steps"] is not None:
         raise ArgumentError("training must have epochs or steps, got both")
+    if training["epochs"] is None:
+        training["steps"] = training["steps"] or 0
     last = _duration(settings)
     if measure["at"] is None:
         measure["at"] = sorted({0, last})

@@ -50,6 +50,7 @@ def read_spec(source: str | PathLike[str] | Spec) -> list[Task]:
 
 def _tasks(spec: Spec, folder: Path) -> list[Task]:
     base = {name: value for name, value in spec.items() if name not in ("grid", "cases")}
+    read_settings(base, whole=False)
     found: dict[str, Task] = {}
     for changes in _changes(spec):
         one: dict[str, Any] = copy.deepcopy(base)

@@ -40,8 +40,13 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the canonical JSON of the settings: equal experiments have equal keys."""
-        whole = {"format": FORMAT, "function": self.function, "settings": self.settings}
+        """
+        SHA-256 of the canonical JSON of the settings: equal experiments have equal keys.
+
+        None is left out, so that a new setting, None by default, changes no key.
+        """
+        settings = _given(self.settings)
+        whole = {"format": FORMAT, "function": self.function, "settings": settings}
         return sha256(canonical(whole).encode()).hexdigest()
 
     @property
@@ -49,6 +54,15 @@ class Task:
         """Values of the settings that the sweep varies, by dotted name."""
         found = flatten(self.settings)
         return {name: found[name] for name in self.grid}
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that are None."""
+    return {
+        name: _given(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if value is not None
+    }
 
 
 def canonical(value: object) -> str:

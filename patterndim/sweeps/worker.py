@@ -69,6 +69,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def hello() -> int:
-    """Process id: whoever gets it knows that the worker has started."""
+def hello(_: object) -> int:
+    """Process id: whoever gets it knows that the worker has started and has its function."""
     return os.getpid()

@@ -1,0 +1,56 @@
+"""Functions that worker processes import, and a sweep that is there to be killed."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import patterndim as pdm
+
+COUNT = 200
+
+
+def square(task):
+    return {"square": task["n"] ** 2}
+
+
+def faulty(task):
+    """Squares, but for some n something else happens."""
+    n, how = task["n"], task.get("how", {}).get(str(task["n"]))
+    if how == "raise":
+        raise ValueError(f"no square for {n}")
+    if how == "exit":
+        sys.exit(3)
+    if how == "die":
+        os._exit(1)
+    if how == "die once":
+        mark = Path(task["folder"]) / f"died-{n}"
+        if not mark.exists():
+            mark.touch()
+            os._exit(1)
+    if how == "no rows":
+        return [n]
+    if how == "no JSON":
+        return {"square": {n}}
+    return {"square": n**2}
+
+
+def threads(task):
+    return {name: os.environ.get(name) for name in task["names"]}
+
+
+def slow(task):
+    """A few rows, a moment later; every call leaves a line behind."""
+    with open(task["log"], "a") as log:
+        log.write(f"{task['n']} {os.getpid()}\n")
+    time.sleep(0.004)
+    return [{"i": i, "value": task["n"] / (i + 3)} for i in range(task["n"] % 4)]
+
+
+def tasks(log):
+    return [{"n": n, "log": log} for n in range(COUNT)]
+
+
+if __name__ == "__main__":
+    out, log, workers = sys.argv[1:]
+    pdm.sweep(tasks(log), run=slow, out=out, workers=int(workers))
