@@ -96,7 +96,9 @@ def curve(
     (line,) = ax.plot(places, means, linestyle=look.line, color=look.color, linewidth=1.6)
     if spread != "none" and any(cell.count > 1 for cell in ordered):
         low, high = zip(*(_band(cell, spread) for cell in ordered), strict=True)
-        ax.fill_between(places, low, high, color=look.color, alpha=0.18, linewidth=0)
+        ax.fill_between(places, low, high, color=look.color, alpha=0.13, linewidth=0)
+        for edge in (low, high):
+            ax.plot(places, edge, look.line, color=look.color, alpha=0.5, linewidth=0.7)
     open_ones = [i for i, c in enumerate(ordered) if c.proved is not None and c.proved < c.count]
     filled = sorted({*range(len(ordered))} - {*open_ones})
     # An empty line that is not clipped would count in the layout, at (0, 0).
