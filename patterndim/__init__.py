@@ -9,7 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, experiments, plot, rank, regions, training
+    from patterndim import (
+        data,
+        errors,
+        experiments,
+        learning_space,
+        plot,
+        rank,
+        regions,
+        training,
+    )
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     from patterndim.sweeps import Results, Task, load_results, sweep
     from patterndim.symmetry import canonical_form, permute, rescale, rescaling_tangents
     from patterndim.tangent_kernel import ntk
+    from patterndim.tracing import trace
     from patterndim.upper import dimension_bound
 
 __version__ = "0.1.0"
@@ -61,6 +71,7 @@ _HOMES = {
     "generic_dimension": "dimension",
     "input_jacobian": "jacobian",
     "jacobian_operator": "jacobian",
+    "learning_space": "learning_space",
     "load": "formats",
     "load_results": "sweeps",
     "local_dimension": "dimension",
@@ -78,6 +89,7 @@ _HOMES = {
     "save": "formats",
     "singular_values": "spectrum",
     "sweep": "sweeps",
+    "trace": "tracing",
     "training": "training",
 }
 
@@ -109,6 +121,7 @@ __all__ = [
     "generic_dimension",
     "input_jacobian",
     "jacobian_operator",
+    "learning_space",
     "load",
     "load_results",
     "local_dimension",
@@ -126,6 +139,7 @@ __all__ = [
     "save",
     "singular_values",
     "sweep",
+    "trace",
     "training",
 ]
 

@@ -239,6 +239,7 @@ def spec(tmp_path):
     return path
 
 
+@pytest.mark.compiled
 def test_the_command_prints_what_varies(spec, tmp_path, capsys):
     out = tmp_path / "results.jsonl"
     path = tmp_path / "t.csv"
@@ -263,7 +264,7 @@ def test_failures_are_printed_and_are_the_exit_status(spec, tmp_path, capsys, mo
     def fail(*_, **__):
         raise MemoryError("too large")
 
-    monkeypatch.setattr(experiment, "local_dimension", fail)
+    monkeypatch.setattr(experiment, "trace", fail)
     out = tmp_path / "results.jsonl"
     assert cli.main(["sweep", str(spec), "--out", str(out), "--workers", "0"]) == 1
     printed = capsys.readouterr().out.splitlines()

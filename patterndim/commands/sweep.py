@@ -16,7 +16,7 @@ from patterndim.sweeps.export import check_suffix
 #: Most rows and failures that are printed.
 ROWS, FAILURES = 20, 10
 #: Ends of the names of columns that are not printed, and columns of every record.
-FINE_PRINT = ("_lower", "_bound", "_failure_probability")
+FINE_PRINT = ("_lower", "_bound", "_failure_probability", "_modulus", "_ties", "_uncertain")
 ABOUT = ("task", "patterndim", "numpy", "numba", "python", "host", "seconds")
 
 

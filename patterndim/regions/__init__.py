@@ -1,6 +1,7 @@
-"""Activation regions of the input space, enumerated in exact arithmetic."""
+"""Activation regions of the input space: all of them, or those that a sample perceives."""
 
 from patterndim.regions.enumeration import box, space
+from patterndim.regions.perceived import PerceivedRegions, perceived
 from patterndim.regions.result import Regions
 
-__all__ = ["Regions", "box", "space"]
+__all__ = ["PerceivedRegions", "Regions", "box", "perceived", "space"]

@@ -17,6 +17,7 @@ from patterndim.errors import ArgumentError, KindError
 from patterndim.network import Network
 from patterndim.pattern import ActivationPattern
 from patterndim.regions.cones import Cone, Ray, cut, orthants
+from patterndim.regions.integers import IntegerLayer
 from patterndim.regions.result import Regions
 from patterndim.typing import ArrayLike
 from patterndim.validation import float_array
@@ -140,57 +141,25 @@ class _Cell:
     forms: tuple[IntegerArray, ...]
 
 
-class _Layer:
-    """Layer v of a network in integers: matrices, bias and slope, aligned to one power of two."""
-
-    def __init__(self, network: Network, v: int, exponents: Sequence[int]) -> None:
-        architecture = network.architecture
-        self.v, self.width = v, architecture.widths[v]
-        terms: list[tuple[int, IntegerArray | None, int]] = []
-        for e in architecture.incoming[v]:
-            source = architecture.connections[e].source
-            W = network.weights[e]
-            integers, shift = (None, 0) if W is None else dyadic(W)
-            terms.append((source, integers, exponents[source] + shift))
-        b = network.biases[v - 1]
-        bias, bias_exponent = (None, 0) if b is None else dyadic(b)
-        low = min([exponent for _, _, exponent in terms] + [bias_exponent] * (b is not None))
-        self.terms = [(u, W, 1 << (exponent - low)) for u, W, exponent in terms]
-        self.bias = None if bias is None else bias * (1 << (bias_exponent - low))
-        slope, shift = dyadic(np.array([architecture.layers[v].slope]))
-        # The slope is slope / one, with 0 <= slope < 1.
-        self.slope, self.one = int(slope[0]), 1 << max(-shift, 0)
-        self.exponent = low - max(-shift, 0)
-
-    def preactivations(self, forms: Sequence[IntegerArray]) -> IntegerArray:
-        """Linear forms of the preactivations, shape (n_v, n_0 + 1)."""
-        z: IntegerArray = np.zeros((self.width, forms[0].shape[1]), dtype=object)
-        for u, W, scale in self.terms:
-            z = z + scale * (forms[u] if W is None else W @ forms[u])
-        if self.bias is not None:
-            z[:, -1] += self.bias
-        return z
-
-    def split(self, cell: _Cell) -> Iterator[_Cell]:
-        """Cells with constant masks in this layer too."""
-        z = self.preactivations(cell.forms)
-        parts: list[tuple[Cone, tuple[bool, ...], tuple[tuple[int, int], ...]]]
-        parts = [(cell.cone, (), ())]
-        for neuron, form in enumerate(z.tolist()):
-            finer = []
-            for cone, masks, ties in parts:
-                active, inactive = cut(cone, form)
-                if active is not None:
-                    finer.append((active, (*masks, True), ties))
-                if inactive is not None:
-                    finer.append((inactive, (*masks, False), ties))
-                if active is None and inactive is None:
-                    finer.append((cone, (*masks, False), (*ties, (self.v, neuron))))
-            parts = finer
+def _split(layer: IntegerLayer, cell: _Cell) -> Iterator[_Cell]:
+    """Cells with constant masks in this layer too."""
+    z = layer.preactivations(cell.forms)
+    parts: list[tuple[Cone, tuple[bool, ...], tuple[tuple[int, int], ...]]]
+    parts = [(cell.cone, (), ())]
+    for neuron, form in enumerate(z.tolist()):
+        finer = []
         for cone, masks, ties in parts:
-            gate = np.array([self.one if mask else self.slope for mask in masks], dtype=object)
-            h = z * gate[:, np.newaxis]
-            yield _Cell(cone, cell.masks + masks, cell.ties + ties, (*cell.forms, h))
+            active, inactive = cut(cone, form)
+            if active is not None:
+                finer.append((active, (*masks, True), ties))
+            if inactive is not None:
+                finer.append((inactive, (*masks, False), ties))
+            if active is None and inactive is None:
+                finer.append((cone, (*masks, False), (*ties, (layer.v, neuron))))
+        parts = finer
+    for cone, masks, ties in parts:
+        h = layer.activations(z, masks)
+        yield _Cell(cone, cell.masks + masks, cell.ties + ties, (*cell.forms, h))
 
 
 def _enumerate(network: Network, cones: Sequence[Cone]) -> Regions:
@@ -199,9 +168,9 @@ def _enumerate(network: Network, cones: Sequence[Cone]) -> Regions:
     cells = [_Cell(cone, (), (), (identity,)) for cone in cones]
     exponents = [0]
     for v in architecture.hidden_layers:
-        layer = _Layer(network, v, exponents)
+        layer = IntegerLayer(network, v, exponents)
         exponents.append(layer.exponent)
-        cells = [part for cell in cells for part in layer.split(cell)]
+        cells = [part for cell in cells for part in _split(layer, cell)]
     return _merged(cells, network.widths[1:-1])
 
 

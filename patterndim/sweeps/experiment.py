@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from patterndim.dimension import local_dimension
 from patterndim.factors import outputs
 from patterndim.network import Network
 from patterndim.sweeps.schema import read_settings
 from patterndim.sweeps.sources import NETWORK, TRAINING, Samples, Settings, draw, resolve
 from patterndim.sweeps.tasks import Task, plain
+from patterndim.tracing import trace
 from patterndim.training import Snapshot, sgd
 
 Row = dict[str, Any]
+
+#: How far training is, and how good the network.
+STATE = ("step", "epoch", "loss", "accuracy", "test_accuracy")
 
 
 def run(task: Task) -> list[Row]:
@@ -24,14 +27,22 @@ def run(task: Task) -> list[Row]:
     Random streams are ``np.random.default_rng([seed, k, trial])``: k = 0 the order of the data
     (or the data), 1 noise, 2 labels, 3 the Gaussian sample, 4 the network, 5 training.
     """
+    settings = task.settings
     rows = []
-    for trial in range(task.settings["measure"]["trials"]):
-        samples = draw(task.settings, task.path, trial)
-        for snapshot in _snapshots(task.settings, samples, trial):
-            state = _state(task.settings, samples, snapshot)
-            for row in _measured(task.settings, samples, snapshot.network):
-                rows.append({"trial": trial, **state, **row})
-    return [plain("row", row) for row in rows]
+    for trial in range(settings["measure"]["trials"]):
+        samples = draw(settings, task.path, trial)
+        accuracy: dict[Any, float | None] = {}
+        for row in trace(
+            _watched(_snapshots(settings, samples, trial), samples, accuracy),
+            {name: samples.inputs[name] for name in settings["measure"]["samples"]},
+            quantities=settings["measure"]["quantities"],
+            outputs=settings["measure"]["outputs"],
+            rng=settings["seed"],
+        ):
+            state = {"trial": trial, **{name: row.get(name) for name in STATE}}
+            state["test_accuracy"] = accuracy[row["step"]]
+            rows.append(plain("row", state | row))
+    return rows
 
 
 #: An experiment that takes a moment and compiles every kernel that others need.
@@ -78,7 +89,7 @@ def _snapshots(settings: Settings, samples: Samples, trial: int) -> Iterator[Sna
         ("steps", given["steps"]) if given["epochs"] is None else ("epochs", given["epochs"])
     )
     if not length or samples.targets is None:
-        yield Snapshot(0, 0, network, float("nan"), None)
+        yield Snapshot(0, network, loss=float("nan"), epoch=0)
         return
     at = set(settings["measure"]["at"])
     factor = 1 if unit == "steps" else _epoch(settings)
@@ -101,36 +112,14 @@ def _snapshots(settings: Settings, samples: Samples, trial: int) -> Iterator[Sna
             yield snapshot
 
 
-def _state(settings: Settings, samples: Samples, snapshot: Snapshot) -> Row:
-    """How far training is, and how good the network."""
-    y, test = samples.test_targets, None
-    if y is not None and y.ndim == 1 and len(y) and snapshot.accuracy is not None:
-        guess = outputs(snapshot.network, samples.inputs["test"]).argmax(axis=1)
-        test = float(np.mean(guess == y))
-    return {
-        "step": snapshot.step,
-        "epoch": snapshot.epoch,
-        "loss": snapshot.loss,
-        "accuracy": snapshot.accuracy,
-        "test_accuracy": test,
-    }
-
-
-def _measured(settings: Settings, samples: Samples, network: Network) -> Iterator[Row]:
-    wanted = settings["measure"]
-    for sample in wanted["samples"]:
-        X = samples.inputs[sample]
-        for output in wanted["outputs"]:
-            found = local_dimension(network, X, output=output, rng=settings["seed"])
-            row: Row = {"local_dimension": found.value}
-            for name in ("kind", "lower", "upper", "bound", "failure_probability"):
-                row[f"local_dimension_{name}"] = getattr(found, name)
-            yield {
-                "sample": sample,
-                "output": output,
-                **row,
-                "P": network.parameter_count,
-                "H": network.hidden_neurons,
-                "N": len(X),
-                "n_L": network.widths[-1],
-            }
+def _watched(
+    snapshots: Iterator[Snapshot], samples: Samples, accuracy: dict[Any, float | None]
+) -> Iterator[Snapshot]:
+    """Snapshots as they come, and the accuracy on the test sample by step."""
+    y = samples.test_targets
+    for snapshot in snapshots:
+        accuracy[snapshot.step] = None
+        if y is not None and len(y) and snapshot.accuracy is not None:
+            guess = outputs(snapshot.network, samples.inputs["test"]).argmax(axis=1)
+            accuracy[snapshot.step] = float(np.mean(guess == y))
+        yield snapshot

@@ -75,8 +75,8 @@ def sweep(
     --------
     >>> tasks = [{"n": n} for n in (3, 1, 2)]
     >>> results = sweep(tasks, run=lambda task: {"square": task["n"] ** 2}, workers=0)
-    >>> results.table()
-    array([(1, 1), (2, 4), (3, 9)], dtype=[('n', '<i8'), ('square', '<i8')])
+    >>> results.table()[["n", "square"]].tolist()
+    [(1, 1), (2, 4), (3, 9)]
     """
     if getattr(current_process(), "_inheriting", False):
         raise ArgumentError(

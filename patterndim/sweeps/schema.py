@@ -9,6 +9,7 @@ from typing import Any
 from patterndim.dimension import OUTPUTS
 from patterndim.errors import ArgumentError, KindError
 from patterndim.network import INITIALISATIONS
+from patterndim.quantities import NAMES as QUANTITIES
 from patterndim.training.descent import DTYPES
 from patterndim.training.losses import LOSSES
 from patterndim.validation import choice, integer, number
@@ -132,7 +133,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "measure": {
         "at": Key(_rising),
         "samples": Key(partial(_names, SAMPLES), ["train"]),
-        "quantities": Key(partial(_names, ("local_dimension",)), ["local_dimension"]),
+        "quantities": Key(partial(_names, QUANTITIES), ["local_dimension"]),
         "outputs": Key(partial(_names, OUTPUTS), ["affine"]),
         "trials": Key(_integer(1), 1),
     },

@@ -2,5 +2,6 @@
 
 from patterndim.training.backward import gradient
 from patterndim.training.descent import Snapshot, sgd
+from patterndim.training.losses import LOSSES
 
-__all__ = ["Snapshot", "gradient", "sgd"]
+__all__ = ["LOSSES", "Snapshot", "gradient", "sgd"]

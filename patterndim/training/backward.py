@@ -24,27 +24,34 @@ def theta_gradient(
 ) -> AnyArray:
     """Gradient at a parameter vector, computed in its dtype, which is that of the sample."""
     activations, gates = forward(architecture, theta, X)
-    last = len(architecture.layers) - 1
-    # Derivatives of the loss by the preactivations, B_v^T times that by the outputs.
-    found: list[AnyArray] = [X] * last + [slope(activations[-1], T, loss) / len(X)]
-    weights = architecture.weights_of(theta)
-    for u in range(last - 1, 0, -1):
-        total = np.zeros_like(activations[u])
-        for W, connection in zip(weights, architecture.connections, strict=True):
-            if connection.source == u:
-                above = found[connection.target]
-                total += above if W is None else product(above, W)
-        found[u] = total * gates[u - 1]
+    seed = slope(activations[-1], T, loss) / len(X)
+    found = backward(architecture, theta, gates, seed)
     result = np.empty_like(theta)
-    for where, W, c in zip(
-        architecture.weight_slices, weights, architecture.connections, strict=True
-    ):
-        if where is not None and W is not None:
+    for where, c in zip(architecture.weight_slices, architecture.connections, strict=True):
+        if where is not None:
             result[where] = product(found[c.target].T, activations[c.source]).reshape(-1)
     for v, where in enumerate(architecture.bias_slices):
         if where is not None:
             result[where] = found[v].sum(axis=0)
     return result
+
+
+def backward(
+    architecture: Architecture, theta: AnyArray, gates: list[AnyArray], seed: AnyArray
+) -> list[AnyArray]:
+    """B_v^T times a vector of the outputs for each input (N, n_L): shapes (N, n_v), from v = 1."""
+    last = len(architecture.layers) - 1
+    # The input layer holds a place and is never read.
+    found: list[AnyArray] = [seed] * (last + 1)
+    weights = architecture.weights_of(theta)
+    for u in range(last - 1, 0, -1):
+        total = np.zeros_like(gates[u - 1])
+        for W, connection in zip(weights, architecture.connections, strict=True):
+            if connection.source == u:
+                above = found[connection.target]
+                total += above if W is None else product(above, W)
+        found[u] = total * gates[u - 1]
+    return found
 
 
 def forward(
@@ -72,12 +79,19 @@ def product(left: AnyArray, right: AnyArray) -> AnyArray:
     """Matrix product in the precision of its factors, the same for any number of threads."""
     accumulate = descent.accumulate if left.dtype == np.float64 else descent.accumulate_single
     out = np.zeros((left.shape[0], right.shape[1]), dtype=left.dtype)
-    left, right = np.require(left, None, ["C", "W"]), np.require(right, None, ["C", "W"])
+    left, right = _own(left), _own(right)
     operations = left.size * right.shape[1]
     if operations < 2 * WORTH_A_THREAD:
         accumulate(left, right, 0, len(left), out)
     else:
-        share_rows(
-            lambda start, stop: accumulate(left, right, start, stop, out), len(out), operations
-        )
+
+        def work(start: int, stop: int) -> None:
+            accumulate(left, right, start, stop, out)
+
+        share_rows(work, len(out), operations)
     return out
+
+
+def _own(array: AnyArray) -> AnyArray:
+    """C-contiguous and writable, so that kernels see one signature."""
+    return array if array.flags.c_contiguous and array.flags.writeable else array.copy()

@@ -27,8 +27,6 @@ class Snapshot:
     ----------
     step : int
         Number of gradient steps so far.
-    epoch : int
-        Number of complete passes over the training sample so far.
     network : Network
         The network after them.
     loss : float
@@ -36,13 +34,15 @@ class Snapshot:
     accuracy : float or None
         Fraction of the training sample whose largest output is the right one; None for the
         square loss.
+    epoch : int or None
+        Number of complete passes over the training sample so far.
     """
 
     step: int
-    epoch: int
     network: Network
     loss: float
-    accuracy: float | None
+    accuracy: float | None = None
+    epoch: int | None = None
 
 
 def sgd(
@@ -225,4 +225,4 @@ class _Descent:
             raise NonFiniteError(f"rate must let training converge, got a loss of {value}")
         right = self.loss == "cross-entropy"
         accuracy = float(np.mean(outputs.argmax(axis=1) == T)) if right else None
-        return Snapshot(step, epoch, network, value, accuracy)
+        return Snapshot(step, network, value, accuracy, epoch)
