@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patterndim.errors import ArgumentError
-from patterndim.experiments import full_rank, hidden_symmetries, saddles, samples
+from patterndim.experiments import float32, full_rank, hidden_symmetries, saddles, samples
 from patterndim.experiments.table import Table
 from patterndim.summary import Row
 from patterndim.typing import FloatArray
@@ -67,6 +67,12 @@ EXPERIMENTS = {
         "arXiv:2402.08269",
         samples.corruption_table,
         samples.corruption_figure,
+    ),
+    "float32": Experiment(
+        "ranks that float32 Jacobians seem to have, counted as published, beside exact ones",
+        "arXiv:2402.08269",
+        float32.table,
+        float32.figure,
     ),
     "hidden_symmetries": Experiment(
         "how often random networks have functional dimension P - H, against depth and width",

@@ -13,7 +13,7 @@ from patterndim.typing import FloatArray
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DIMENSION, GROUPS = "local_dimension", "active_groups"
+DIMENSION, GROUPS = "local_dimension", "aligned_neurons_distinct"
 #: Number of inputs, their dimension, and the output weights of the teacher's three neurons.
 COUNT, WEIGHTS = 100, (3.0, -2.0, 1.0)
 
@@ -42,7 +42,7 @@ def table(rows: list[Row]) -> Table:
 
 def figure(rows: list[Row]) -> "Figure":
     """Three panels, a line for each seed: means would smear steps that come at other times."""
-    panels = [("loss", "loss"), (DIMENSION, "local dimension"), (GROUPS, "groups of neurons")]
+    panels = [("loss", "loss"), (DIMENSION, "local dimension"), (GROUPS, "different neurons")]
     panels = [(column, text) for column, text in panels if column in rows[0]]
     figure = new_figure(7.2, 2.3 * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
