@@ -118,9 +118,7 @@ def varied(rows: Sequence[Row], names: Iterable[str]) -> list[str]:
     return [name for name in names if len({repr(row.get(name)) for row in rows}) > 1]
 
 
-def summarise(
-    rows: Sequence[Row], keys: Sequence[str], value: str
-) -> dict[tuple[Any, ...], Cell]:
+def summarise(rows: Sequence[Row], keys: Sequence[str], value: str) -> dict[tuple[Any, ...], Cell]:
     """
     Mean and spread of a column for every combination of others that occurs.
 

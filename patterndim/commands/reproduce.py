@@ -8,7 +8,7 @@ from typing import Any
 
 from patterndim import plot
 from patterndim.errors import ArgumentError
-from patterndim.experiments import EXPERIMENTS, SIZES, Reproduction, reproduce
+from patterndim.experiments import EXPERIMENTS, SIZES, Reproduction, reproduce, sizes
 from patterndim.progress import ProgressLine
 from patterndim.sweeps.display import Bar
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         "--size",
         choices=SIZES,
         default="small",
-        help="about two minutes on bundled data, or as published (default small)",
+        help="a minute or two on bundled data, or that of the paper, as far as it is known",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where to write (default NAME-SIZE)"
@@ -67,15 +67,15 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
 
 def _list(as_json: bool) -> None:
     if as_json:
-        print(json.dumps({name: vars_of(name) for name in EXPERIMENTS}, indent=2))
+        every = {name: {**_about(name), "sizes": sizes(name)} for name in EXPERIMENTS}
+        print(json.dumps(every, indent=2))
         return
-    size = max(map(len, EXPERIMENTS))
+    longest = max(map(len, EXPERIMENTS))
     for name, one in EXPERIMENTS.items():
-        print(f"{name:{size}}  {one.title} ({one.source})")
+        print(f"{name:{longest}}  {one.title} ({one.source}; {', '.join(sizes(name))})")
 
 
-def vars_of(name: str) -> dict[str, str]:
-    """Title and source of an experiment."""
+def _about(name: str) -> dict[str, str]:
     return {"title": EXPERIMENTS[name].title, "source": EXPERIMENTS[name].source}
 
 
@@ -84,7 +84,7 @@ def _described(options: argparse.Namespace, found: Reproduction) -> dict[str, An
     return {
         "name": options.name,
         "size": options.size,
-        **vars_of(options.name),
+        **_about(options.name),
         "folder": str(found.folder),
         "figure": None if found.figure is None else str(found.figure),
         "columns": [] if table is None else list(table.columns),

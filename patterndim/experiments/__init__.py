@@ -5,7 +5,14 @@ An experiment is a sweep, whose spec ships with the package in two sizes, and wh
 and a figure of its rows.  Nothing here knows what should come out.
 """
 
-from patterndim.experiments.registry import EXPERIMENTS, SIZES, Experiment, experiment, spec_path
+from patterndim.experiments.registry import (
+    EXPERIMENTS,
+    SIZES,
+    Experiment,
+    experiment,
+    sizes,
+    spec_path,
+)
 from patterndim.experiments.reproduction import Reproduction, reproduce
 from patterndim.experiments.table import Table, tabulate
 
@@ -17,6 +24,7 @@ __all__ = [
     "Table",
     "experiment",
     "reproduce",
+    "sizes",
     "spec_path",
     "tabulate",
 ]

@@ -127,4 +127,16 @@ def spec_path(name: str, size: str = "small") -> Path:
     """
     experiment(name)
     choice("size", size, SIZES)
+    path = _path(name, size)
+    if not path.exists():
+        raise ArgumentError(f"size must be {', '.join(sizes(name))} for {name}, got {size!r}")
+    return path
+
+
+def sizes(name: str) -> list[str]:
+    """Sizes of an experiment that there are."""
+    return [size for size in SIZES if _path(name, size).exists()]
+
+
+def _path(name: str, size: str) -> Path:
     return Path(str(files("patterndim").joinpath("experiments", "specs", f"{name}_{size}.toml")))

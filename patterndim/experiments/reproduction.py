@@ -105,7 +105,9 @@ def reproduce(
     except OSError as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"out must be a folder to write to, got {str(folder)!r}: {error}") from error
+        raise FileError(
+            f"out must be a folder to write to, got {str(folder)!r}: {error}"
+        ) from error
 
 
 def _changed(spec: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patterndim.experiments.table import Table, tabulate
-from patterndim.plot.lines import level, rows_with
-from patterndim.plot.style import new_figure, style, thousands, tidy
+from patterndim.plot.lines import certainty, curves, level
+from patterndim.plot.style import new_figure
 from patterndim.summary import Row
 from patterndim.typing import FloatArray
 
@@ -36,41 +36,32 @@ def teacher() -> tuple[FloatArray, FloatArray]:
 
 def table(rows: list[Row]) -> Table:
     """Every measurement, averaged over the seeds."""
-    means = [name for name in (GROUPS, "loss") if name in rows[0]]
-    return tabulate(rows, ["step"], DIMENSION, means=means)
+    return tabulate(rows, ["step"], DIMENSION, means=(GROUPS, "loss"))
 
 
 def figure(rows: list[Row]) -> "Figure":
     """Three panels, a line for each seed: means would smear steps that come at other times."""
-    panels = [("loss", "loss"), (DIMENSION, "local dimension"), (GROUPS, "different neurons")]
-    panels = [(column, text) for column, text in panels if column in rows[0]]
-    figure = new_figure(7.2, 2.3 * len(panels))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    seeds = sorted({row["seed"] for row in rows})
+    panels = [("loss", "loss"), (DIMENSION, "local dimension"), (GROUPS, "different masks")]
+    figure = new_figure(7.2, 7.0)
+    axes = figure.subplots(len(panels), 1, sharex=True)
     for ax, (column, text) in zip(axes, panels, strict=True):
-        for number, seed in enumerate(seeds):
-            chosen = sorted(rows_with(rows, seed=seed), key=lambda row: row["step"])
-            look = style(number)
-            ax.plot(
-                [row["step"] for row in chosen],
-                [row[column] for row in chosen],
-                linestyle=look.line,
-                color=look.color,
-                marker=look.marker,
-                markersize=3.5,
-                label=f"seed {seed}",
-            )
+        curves(rows, "step", column, by="seed", ax=ax)
+        ax.get_legend().remove()
+        ax.set_xlabel("")
         ax.set_ylabel(text)
-        tidy(ax)
         if column == "loss":
             ax.set_yscale("log")
         else:
-            ax.yaxis.set_major_formatter(thousands())
             ax.set_ylim(bottom=0)
     level(axes[1], rows[0]["P - H"], f"P - H = {rows[0]['P - H']}")
-    first = min(row["step"] for row in rows if row["step"] > 0)
+    first = min((row["step"] for row in rows if row["step"] > 0), default=1)
     axes[-1].set_xscale("symlog", linthresh=first)
     axes[-1].set_xlim(left=0)
+    last = max(row["step"] for row in rows)
+    ticks = [0, *(10**k for k in range(1, 9) if first <= 10**k <= last)]
+    axes[-1].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes[-1].minorticks_off()
     axes[-1].set_xlabel("steps of gradient descent")
-    axes[0].legend(frameon=False)
+    handles = [*axes[0].get_legend_handles_labels()[0], *certainty()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure

@@ -110,7 +110,7 @@ def curve(
             [means[i] for i in chosen],
             linestyle="none",
             marker=look.marker,
-            markersize=6,
+            markersize=6 if len(places) <= 12 else 3.5,
             color=look.color,
             markerfacecolor=face,
             clip_on=False,
@@ -175,6 +175,7 @@ def level(ax: "Axes", value: float, text: str) -> None:
         ha="right",
         color=GREY,
         fontsize=9,
+        bbox={"color": "white", "alpha": 0.7, "pad": 0.5},
     )
 
 

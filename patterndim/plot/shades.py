@@ -67,9 +67,7 @@ def heat_map(
     for (a, b), cell in cells.items():
         means[up.index(b), across.index(a)] = cell.mean
     ax = axes_or_new(ax)
-    picture = ax.imshow(
-        means, origin="lower", aspect="auto", cmap="cividis", vmin=low, vmax=high
-    )
+    picture = ax.imshow(means, origin="lower", aspect="auto", cmap="cividis", vmin=low, vmax=high)
     ax.set_xticks(range(len(across)), [f"{a:,g}" for a in across])
     ax.set_yticks(range(len(up)), [f"{b:,g}" for b in up])
     ax.tick_params(length=0)

@@ -95,9 +95,7 @@ def training_curve(
     time_axis(bottom, [row.step for row in rows])
     bottom.margins(y=0.12)
     handles = [*bottom.get_legend_handles_labels()[0], *certainty()]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     save(figure, path)
 
 
@@ -115,6 +113,4 @@ def _learning(ax: "Axes", rows: Sequence[TrainingRow]) -> None:
     losses.spines[["top"]].set_visible(False)
     tidy(ax)
     ax.spines[["right"]].set_visible(True)
-    ax.legend(
-        handles=[*ax.get_lines(), *losses.get_lines()], loc="center right", frameon=False
-    )
+    ax.legend(handles=[*ax.get_lines(), *losses.get_lines()], loc="center right", frameon=False)
