@@ -17,7 +17,7 @@ DIMENSION, FULL = "local_dimension", "full rank"
 
 def table(rows: list[Row]) -> Table:
     """Fraction of draws in which the rank is the number of inputs."""
-    return tabulate(_compared(rows), ["N", "width"], FULL, means=(DIMENSION,))
+    return tabulate(_compared(rows), ["N", "width"], FULL, means=(DIMENSION,), spread=False)
 
 
 def _compared(rows: list[Row]) -> list[Row]:

@@ -10,26 +10,19 @@ from patterndim.summary import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DIMENSION = "local_dimension"
+DIMENSION, FRACTION = "local_dimension", "fraction at P - H"
 
 
 def table(rows: list[Row]) -> Table:
     """Fraction of networks at P - H, and how many dimensions are missing."""
-    keys = ["N", "depth", "width"]
-    return tabulate(_compared(rows), keys, "fraction at P - H", means=(DIMENSION, "missing"))
+    keys, means = ["N", "depth", "width"], (DIMENSION, "missing")
+    return tabulate(_compared(rows), keys, FRACTION, means=means, spread=False)
 
 
 def _compared(rows: list[Row]) -> list[Row]:
-    return [
-        {
-            **row,
-            "fraction at P - H": int(row[DIMENSION] == row["P - H"]),
-            "missing": row["P - H"] - row[DIMENSION],
-            # A dimension that is P - H is proved to be, whatever is known of the others.
-            "fraction at P - H_kind": row.get(f"{DIMENSION}_kind"),
-        }
-        for row in rows
-    ]
+    """Rows with what is missing; a dimension that is P - H is proved, it cannot be more."""
+    most = [{**row, "missing": row["P - H"] - row[DIMENSION]} for row in rows]
+    return [{**row, FRACTION: int(row["missing"] == 0)} for row in most]
 
 
 def figure(rows: list[Row]) -> "Figure":
@@ -39,8 +32,8 @@ def figure(rows: list[Row]) -> "Figure":
     figure = new_figure(1.6 + 3.6 * len(sizes), 4.2)
     panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
     for ax, size in zip(panels, sizes, strict=True):
-        chosen = [{**row, "fraction at P - H_kind": None} for row in rows_with(rows, N=size)]
-        curves(chosen, "depth", "fraction at P - H", by="width", spread="none", ax=ax)
+        chosen = rows_with(rows, N=size)
+        curves(chosen, "depth", FRACTION, by="width", spread="none", ax=ax)
         ax.set_title(f"{size:,} Gaussian inputs", fontsize=11)
         ax.set_xlabel("hidden layers")
         ax.set_xticks(sorted({row["depth"] for row in rows}))

@@ -44,7 +44,7 @@ def _figure(x: str, label: str, rows: list[Row], *, time: bool = False) -> "Figu
         bottom.set_xlabel(label)
         if time:
             time_axis(bottom, [row[x] for row in rows])
-    _legends(figure, panels[:, 0])
+    _legend(figure, panels[0, 0])
     return figure
 
 
@@ -93,8 +93,8 @@ def _accuracies(ax: "Axes", rows: Sequence[Row], x: str) -> None:
     ax.set_ylim(0, 1.04)
 
 
-def _legends(figure: "Figure", panels: "Sequence[Axes]") -> None:
-    handles = [*panels[0].get_legend_handles_labels()[0], *certainty()]
+def _legend(figure: "Figure", ax: "Axes") -> None:
+    handles = [*ax.get_legend_handles_labels()[0], *certainty()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
 
 

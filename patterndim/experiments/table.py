@@ -58,7 +58,12 @@ def _shown(value: object) -> str:
 
 
 def tabulate(
-    rows: Sequence[Row], keys: Sequence[str], value: str, *, means: Sequence[str] = ()
+    rows: Sequence[Row],
+    keys: Sequence[str],
+    value: str,
+    *,
+    means: Sequence[str] = (),
+    spread: bool = True,
 ) -> Table:
     """
     Mean and spread of one column, and means of others, for each combination of keys.
@@ -73,6 +78,8 @@ def tabulate(
         Column of which the smallest and largest value are shown too, and how many are proved.
     means : sequence of str
         Further columns, averaged.
+    spread : bool
+        Whether the smallest and largest value are shown; a fraction has no use for them.
 
     Examples
     --------
@@ -91,11 +98,12 @@ def tabulate(
     found = []
     for group, cell in sorted(cells.items(), key=_order(rows, keys)):
         one = [*group, *(same[name].get(group) for name in beside)]
-        one += [cell.mean, cell.low, cell.high, cell.count, *([cell.proved] * proved)]
+        one += [cell.mean, *([cell.low, cell.high] * spread)]
+        one += [cell.count, *([cell.proved] * proved)]
         one += [averages[name][group].mean if group in averages[name] else None for name in means]
         found.append(tuple(one))
-    spread = [value, "lowest", "highest", "values", *(["proved"] * proved)]
-    return Table((*keys, *beside, *spread, *means), found)
+    names = [value, *(["lowest", "highest"] * spread), "values", *(["proved"] * proved)]
+    return Table((*keys, *beside, *names, *means), found)
 
 
 def _order(

@@ -70,12 +70,12 @@ def curves(
     summary.check_columns(rows, [x, y, *names])
     rows = [row for row in rows if summary.is_number(row.get(x))]
     found: dict[tuple[Any, ...], dict[float, Cell]] = {}
-    for (place, *line), cell in summary.summarise(rows, [x, *names], y).items():
-        found.setdefault(tuple(line), {})[place] = cell
+    for key, cell in summary.summarise(rows, [x, *names], y).items():
+        found.setdefault(key[1:], {})[key[0]] = cell
     ax = axes_or_new(ax)
     for number, (line, cells) in enumerate(found.items(), start=first):
-        key = line[0] if len(line) == 1 else line
-        label = (labels or {}).get(key) or legend(names, line) or None
+        named = (labels or {}).get(line[0] if len(line) == 1 else line)
+        label = named or legend(names, line) or None
         curve(ax, cells, style(number), spread=spread, label=label)
     ax.set_xlabel(x)
     ax.set_ylabel(y)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol
 
-from patterndim.plot.lines import certainty, curves, time_axis, level
+from patterndim.plot.lines import certainty, curves, level, time_axis
 from patterndim.plot.style import BLUE, GREEN, GREY, new_figure, save, style, tidy
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def training_curve(
     ]
     labels = {sample: f"{name}: dimension" for sample, name in names.items()}
     curves(table, "step", "dimension", by="sample", labels=labels, ax=bottom)
-    bottom.get_legend().remove()  # type: ignore[union-attr]
+    bottom.get_legend().remove()
     bottom.set_ylabel("local dimension")
     bottom.set_xlabel("gradient steps")
     time_axis(bottom, [row.step for row in rows])

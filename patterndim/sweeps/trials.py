@@ -1,6 +1,7 @@
 """Dimensions of many random networks at once, where nothing is trained."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def suit(settings: Settings) -> bool:
     """Whether an experiment is about local dimensions of several small untrained networks."""
     measure, training = settings["measure"], settings["training"]
     widths = settings["network"]["widths"]
-    parameters = sum((a + 1) * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    parameters = sum((a + 1) * b for a, b in pairwise(widths))
     return (
         measure["trials"] > 1
         and not training["epochs"]
