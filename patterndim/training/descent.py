@@ -120,19 +120,21 @@ def sgd(
 
     Examples
     --------
-    >>> from patterndim.data import digits
-    >>> X, y = digits()
-    >>> network = Network.random((64, 16, 10), rng=0)
-    >>> first, last = sgd(network, X[:200], y[:200], steps=100, every=100)
-    >>> first.step, last.step, last.loss < first.loss / 2
-    (0, 100, True)
+    Which numbers are of size above 1/2?
 
-    Ten epochs of 200 samples in batches of 64 are 40 steps.
+    >>> X = np.linspace(-1.0, 1.0, 10)[:, np.newaxis]
+    >>> y = (np.abs(X[:, 0]) > 0.5).astype(int)
+    >>> network = Network.random((1, 5, 2), rng=0, bias_std=0.5)
+    >>> first, last = sgd(network, X, y, steps=100, rate=0.5, every=100)
+    >>> first.step, first.accuracy, last.step, last.accuracy, last.loss < first.loss / 5
+    (0, 0.6, 100, 1.0, True)
 
-    >>> options = {"epochs": 10, "batch": 64, "momentum": 0.9, "every": {5}}
-    >>> snapshots = sgd(network, X[:200], y[:200], rate={0: 0.05, 30: 0.005}, **options)
+    Ten epochs of ten samples in batches of four are thirty steps.
+
+    >>> options = {"epochs": 10, "batch": 4, "momentum": 0.9, "every": {5}}
+    >>> snapshots = sgd(network, X, y, rate={0: 0.1, 20: 0.01}, **options)
     >>> [(snapshot.step, snapshot.epoch) for snapshot in snapshots]
-    [(0, 0), (20, 5), (40, 10)]
+    [(0, 0), (15, 5), (30, 10)]
     """
     X = check_inputs(network, inputs)
     choice("loss", loss, LOSSES)
