@@ -159,6 +159,7 @@ def test_trials_in_bulk_are_those_one_by_one(output, monkeypatch):
             assert one[key] == other[key], key
 
 
+@pytest.mark.compiled
 def test_full_rank_probabilities_are_those_known(tmp_path):
     """Reference: n = 10, d_1 = 90: 0.49 +- 0.05, from 200 draws of float64 ranks."""
     grid = {"grid.data.train": [10], "grid.network.widths": [[1, 90, 1]], "measure.trials": 60}
@@ -190,6 +191,7 @@ def test_a_folder_that_cannot_be_written_is_a_file_error(tmp_path):
         experiments.reproduce("full_rank", out=tmp_path / "file", workers=0)
 
 
+@pytest.mark.compiled
 def test_data_takes_the_place_of_that_of_the_spec(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "mine.npz", X=rng.random((40, 6)), y=np.arange(40) % 10)

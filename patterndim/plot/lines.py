@@ -170,12 +170,12 @@ def level(ax: "Axes", value: float, text: str) -> None:
         text,
         (1, value),
         xycoords=("axes fraction", "data"),
-        xytext=(-4, 3),
+        xytext=(-4, 5),
         textcoords="offset points",
         ha="right",
         color=GREY,
         fontsize=9,
-        bbox={"color": "white", "alpha": 0.7, "pad": 0.5},
+        bbox={"color": "white", "alpha": 0.7, "pad": 0.2},
     )
 
 
