@@ -255,3 +255,13 @@ def test_failures_are_told(tiny_specs, tmp_path, capsys, monkeypatch):
     options = ["--out", str(tmp_path / "out"), "--workers", "0"]
     assert cli.main(["reproduce", "full_rank", *options]) == 1
     assert "failed: ValueError: no rank today" in capsys.readouterr().out
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments.reproduction, "sweep", interrupted)
+    assert cli.main(["reproduce", "full_rank", "--out", str(tmp_path)]) == 130
+    expected = "patterndim: interrupted: the same command does the rest\n"
+    assert capsys.readouterr().err == expected

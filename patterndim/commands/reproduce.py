@@ -56,6 +56,10 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
             workers=options.workers,
             progress=bar,
         )
+    except KeyboardInterrupt:
+        bar.close()
+        print("patterndim: interrupted: the same command does the rest", file=sys.stderr)
+        return 130
     finally:
         bar.close()
     if options.json:

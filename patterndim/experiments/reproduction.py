@@ -87,6 +87,15 @@ def reproduce(
         If there is no such experiment or size, or the data has to be given.
     FileError
         If the folder cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> few = {"measure.trials": 2, "grid.data.train": [3], "grid.network.widths": [[1, 9, 1]]}
+    >>> with TemporaryDirectory() as folder:
+    ...     found = reproduce("full_rank", out=folder, overrides=few, workers=0)
+    >>> found.table.columns[:5]
+    ('N', 'width', 'P', 'P - H', 'N n_L')
     """
     chosen, path = experiment(name), spec_path(name, size)
     folder = Path(f"{name}-{size}" if out is None else out)
