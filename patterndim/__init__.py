@@ -9,7 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterndim import data, errors, formats, learning_space, rank, regions, training
+    from patterndim import (
+        data,
+        errors,
+        experiments,
+        formats,
+        learning_space,
+        plot,
+        rank,
+        regions,
+        training,
+    )
     from patterndim.architecture import Architecture, Connection, Layer
     from patterndim.batch import Dimensions, local_dimensions
     from patterndim.bounds import Bound
@@ -60,6 +70,7 @@ _HOMES = {
     "data": "data",
     "dimension_bound": "upper",
     "errors": "errors",
+    "experiments": "experiments",
     "explain": "explanation",
     "flatness": "curvature",
     "formats": "formats",
@@ -77,6 +88,7 @@ _HOMES = {
     "outputs": "factors",
     "parameter_jacobian": "jacobian",
     "permute": "symmetry",
+    "plot": "plot",
     "rank": "rank",
     "regions": "regions",
     "rescale": "symmetry",
@@ -112,6 +124,7 @@ __all__ = [
     "data",
     "dimension_bound",
     "errors",
+    "experiments",
     "explain",
     "flatness",
     "formats",
@@ -129,6 +142,7 @@ __all__ = [
     "outputs",
     "parameter_jacobian",
     "permute",
+    "plot",
     "rank",
     "regions",
     "rescale",

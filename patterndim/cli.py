@@ -6,7 +6,16 @@ import sys
 from collections.abc import Sequence
 
 import patterndim
-from patterndim.commands import crosscheck, demo, dimension, explain, functional, sweep
+from patterndim.commands import (
+    crosscheck,
+    demo,
+    dimension,
+    explain,
+    functional,
+    plot,
+    reproduce,
+    sweep,
+)
 from patterndim.errors import PatterndimError
 from patterndim.progress import ProgressLine
 
@@ -46,6 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"patterndim {patterndim.__version__}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (demo, dimension, functional, explain, crosscheck, sweep):
+    for command in (
+        demo,
+        dimension,
+        functional,
+        explain,
+        crosscheck,
+        sweep,
+        reproduce,
+        plot,
+    ):
         command.add(commands)
     return parser

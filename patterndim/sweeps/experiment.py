@@ -8,6 +8,7 @@ import numpy as np
 
 from patterndim.factors import outputs
 from patterndim.network import Network
+from patterndim.sweeps import trials
 from patterndim.sweeps.schema import read_settings
 from patterndim.sweeps.sources import NETWORK, TRAINING, Samples, Settings, draw, resolve
 from patterndim.sweeps.tasks import Task, plain
@@ -28,6 +29,10 @@ def run(task: Task) -> list[Row]:
     (or the data), 1 noise, 2 labels, 3 the Gaussian sample, 4 the network, 5 training.
     """
     settings = task.settings
+    if trials.suit(settings):
+        every = range(settings["measure"]["trials"])
+        drawn = ((t, _network(settings, t), draw(settings, task.path, t)) for t in every)
+        return [plain("row", row) for row in trials.measured(settings, drawn)]
     rows = []
     for trial in range(settings["measure"]["trials"]):
         samples = draw(settings, task.path, trial)

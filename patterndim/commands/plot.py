@@ -1,0 +1,89 @@
+"""``patterndim plot``: one column of a results file against another."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from patterndim import plot, summary
+from patterndim.errors import ArgumentError
+from patterndim.plot.lines import SPREADS
+from patterndim.progress import ProgressLine
+from patterndim.summary import Row
+from patterndim.sweeps import Results, read_records
+
+#: Columns that say how far training is.
+TIMES = ("epoch", "step")
+#: Columns that never tell lines apart: repetitions, times, and what was found.
+INNER = (*summary.REPETITIONS, *TIMES)
+KINDS = ("sample", "output")
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser."""
+    parser = commands.add_parser("plot", help="a picture of a results file")
+    parser.set_defaults(run=run)
+    parser.add_argument("results", type=Path, metavar="RESULTS.jsonl", help="written by sweep")
+    parser.add_argument(
+        "--x", metavar="COLUMN", help="by default what the sweep varies, or the epochs"
+    )
+    parser.add_argument("--y", metavar="COLUMN", default="local_dimension", help="what was found")
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        nargs="*",
+        help="a line for each value of these (default sample, output and what else varies)",
+    )
+    parser.add_argument(
+        "--heat", metavar="COLUMN", help="a heat map instead: x across, this column up"
+    )
+    parser.add_argument(
+        "--spread", choices=SPREADS, default="range", help="band over seeds (default range)"
+    )
+    parser.add_argument("--log", action="store_true", help="logarithmic x axis")
+    parser.add_argument("--title", help="above the picture")
+    parser.add_argument(
+        "--out", type=Path, metavar="PICTURE", help=".png, .pdf or .svg (default RESULTS.png)"
+    )
+
+
+def run(options: argparse.Namespace, progress: ProgressLine) -> int:
+    """Run the command and return its exit status."""
+    if not plot.available():
+        raise ArgumentError('plot needs matplotlib: pip install "patterndim[plot]"')
+    rows = summary.rows_of(Results(read_records(options.results)))
+    summary.check_columns(rows, [options.y])
+    x = options.x or default_x(rows)
+    if options.heat is not None:
+        ax = plot.heat_map(rows, x, options.heat, options.y)
+    else:
+        by = default_by(rows, x) if options.by is None else options.by
+        ax = plot.curves(rows, x, options.y, by=by, spread=options.spread)
+        if options.log:
+            ax.set_xscale("log")
+    if options.title:
+        ax.set_title(options.title)
+    out = options.out or options.results.with_suffix(".png")
+    plot.save(ax.figure, out)
+    print(f"The picture is in {out}.")
+    return 0
+
+
+def _settings(rows: list[Row]) -> list[str]:
+    """Settings of the sweep that vary, with width and depth in the place of the widths."""
+    names = [name for name in summary.columns(rows) if "." in name and name != "network.widths"]
+    return summary.varied(rows, ["width", "depth", *names])
+
+
+def default_x(rows: list[Row]) -> str:
+    """Time, if there is a time; otherwise the first number that the sweep varies."""
+    candidates = [*summary.varied(rows, TIMES), *_settings(rows)]
+    for name in candidates:
+        if all(summary.is_number(row.get(name)) for row in rows):
+            return name
+    raise ArgumentError("--x must be given: no column of numbers varies but those that were found")
+
+
+def default_by(rows: list[Row], x: str) -> list[str]:
+    """What else varies: kinds of measurement and settings."""
+    times = [] if x in TIMES else summary.varied(rows, TIMES[:1])
+    return [name for name in [*summary.varied(rows, KINDS), *times, *_settings(rows)] if name != x]

@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+
+import patterndim as pdm
+from patterndim import cli, plot, summary
+from patterndim.errors import ArgumentError, FileError, KindError
+from patterndim.plot.style import STYLES
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+
+
+def rows():
+    """Two seeds, two samples, two times; the test sample at time 10 is proved for one seed."""
+    found = []
+    for seed in (0, 1):
+        for sample, start in (("train", 10), ("test", 20)):
+            for epoch in (0, 10):
+                kind = "proved" if sample == "train" or (epoch, seed) == (10, 0) else "probable"
+                value = start + epoch + 4 * seed
+                row = {"seed": seed, "sample": sample, "epoch": epoch}
+                found.append({**row, "local_dimension": value, "local_dimension_kind": kind})
+    return found
+
+
+def drawn(ax, marker):
+    """Points with this marker, by whether it is filled."""
+    found = {True: [], False: []}
+    for line in ax.get_lines():
+        if line.get_marker() == marker and len(line.get_xdata()):
+            points = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+            found[line.get_markerfacecolor() == line.get_color()] += points
+    return found
+
+
+def test_curves_draw_means_ranges_and_certainty():
+    ax = plot.curves(rows(), "epoch", "local_dimension", by="sample")
+    assert isinstance(ax, Axes)
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["train", "test"]
+    assert drawn(ax, "o") == {True: [(0, 12.0), (10, 22.0)], False: []}
+    assert drawn(ax, "s") == {True: [], False: [(0, 22.0), (10, 32.0)]}
+    bands = [collection.get_paths()[0].vertices[:, 1] for collection in ax.collections]
+    assert [(band.min(), band.max()) for band in bands] == [(10, 24), (20, 34)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "local_dimension")
+
+
+def test_the_band_can_be_a_deviation_or_nothing():
+    ax = plot.curves(rows(), "epoch", "local_dimension", by="sample", spread="deviation")
+    low = ax.collections[0].get_paths()[0].vertices[:, 1].min()
+    assert low == pytest.approx(12 - np.std([10, 14], ddof=1))
+    ax = plot.curves(rows(), "epoch", "local_dimension", by="sample", spread="none")
+    assert len(ax.collections) == 0
+
+
+def test_curves_use_given_axes_names_and_styles():
+    ax = plot.curves(rows(), "epoch", "local_dimension")
+    assert ax.get_legend() is None
+    labels = {("train", 0): "first"}
+    by = ["sample", "seed"]
+    same = plot.curves(rows(), "epoch", "local_dimension", by=by, labels=labels, first=1, ax=ax)
+    assert same is ax
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["first", "test, seed 0", "train, seed 1", "test, seed 1"]
+    assert len(drawn(ax, STYLES[1].marker)[True]) == 2
+
+
+def test_styles_differ_in_colour_marker_line_and_in_grey():
+    assert len({style.marker for style in STYLES}) == len(STYLES)
+    assert len({style.color for style in STYLES}) == len(STYLES)
+    assert len({str(style.line) for style in STYLES}) == len(STYLES)
+    # Light enough to differ from black, dark enough to differ from paper.
+    grey = [np.dot(to_rgb(style.color), (0.299, 0.587, 0.114)) for style in STYLES]
+    assert max(grey) < 0.75
+
+
+@pytest.mark.parametrize("form", ["rows", "numpy", "pandas"])
+def test_tables_of_every_form_give_the_same_rows(form):
+    one = [{"network.widths": [3, 5, 4, 2], "P": 46, "H": 9, "N": 7, "n_L": 2, "x": 1.5}]
+    text = [{**one[0], "network.widths": "[3, 5, 4, 2]"}]
+    if form == "rows":
+        table = one
+    elif form == "numpy":
+        names = [("network.widths", "U20"), *((n, "i8") for n in ("P", "H", "N", "n_L"))]
+        table = np.array([tuple(text[0].values())], dtype=[*names, ("x", "f8")])
+    else:
+        table = pytest.importorskip("pandas").DataFrame(text)
+    (row,) = summary.rows_of(table)
+    assert (row["width"], row["depth"], row["P - H"], row["N n_L"]) == (5, 2, 37, 14)
+    assert row["x"] == 1.5
+
+
+def test_heat_maps_show_means_and_leave_gaps():
+    table = [{"a": 1, "b": 5, "p": p} for p in (0.0, 1.0)] + [{"a": 2, "b": 6, "p": 1.0}]
+    ax = plot.heat_map(table, "a", "b", "p", low=0, high=1)
+    assert isinstance(ax, Axes)
+    image = np.ma.filled(ax.get_images()[0].get_array(), np.nan)
+    np.testing.assert_array_equal(image, [[0.5, np.nan], [np.nan, 1.0]])
+    assert [text.get_text() for text in ax.texts] == ["0.50", "1.00"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["5", "6"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((rows(), "epochs", "local_dimension"), "got 'epochs': did you mean 'epoch'"),
+        ((rows(), "epoch", "zzz"), "got 'zzz': there are seed, sample, epoch"),
+        (([], "epoch", "x"), "table must have rows, got none"),
+    ],
+)
+def test_columns_that_are_not_there_are_named(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        plot.curves(*arguments)
+    with pytest.raises(ArgumentError, match=message):
+        plot.heat_map(*arguments, arguments[1])
+
+
+def test_what_is_no_table_is_refused():
+    for table in (3, "rows", [1, 2]):
+        with pytest.raises(KindError, match="table must be rows, a structured array or a Data"):
+            plot.curves(table, "x", "y")
+    with pytest.raises(ArgumentError, match="spread must be one of range, deviation, none"):
+        plot.curves(rows(), "epoch", "local_dimension", spread="wide")
+
+
+def test_pictures_that_cannot_be_written_are_file_errors(tmp_path):
+    ax = plot.curves(rows(), "epoch", "local_dimension")
+    for path in (tmp_path / "nowhere" / "x.png", tmp_path / "x.nothing"):
+        with pytest.raises(FileError, match="the picture must be writable, got"):
+            plot.save(ax.figure, path)
+    plot.save(ax.figure, tmp_path / "x.svg")
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "results.jsonl"
+    spec = {
+        "data": {"source": "uniform", "train": 4, "gaussian": 4},
+        "network": {"widths": [2, 3, 1]},
+        "measure": {"samples": ["train", "gaussian"]},
+        "grid": {"seed": [0, 1], "network.widths": [[2, 3, 1], [2, 4, 1]]},
+    }
+    pdm.sweep(spec, out=path, workers=0)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--x", "width", "--by", "sample", "--log", "--title", "T"], ["--heat", "seed"]]
+)
+def test_the_command_draws_a_results_file(results, tmp_path, capsys, options):
+    out = tmp_path / "picture.png"
+    assert cli.main(["plot", str(results), *options, "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"The picture is in {out}.\n"
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_chooses_axes_and_lines():
+    from patterndim.commands.plot import default_by, default_x
+
+    assert default_x(rows()) == "epoch"
+    assert default_by(rows(), "epoch") == ["sample"]
+    table = [{**row, "data.noise": noise, "epoch": 3} for noise in (0, 1) for row in rows()]
+    assert (default_x(table), default_by(table, "data.noise")) == ("data.noise", ["sample"])
+    table = [{**row, "data.noise": noise} for noise in (0, 1) for row in rows()]
+    assert default_by(table, "epoch") == ["sample", "data.noise"]
+    assert default_by(table, "data.noise") == ["sample", "epoch"]
+    with pytest.raises(ArgumentError, match="--x must be given: no column of numbers varies"):
+        default_x(rows()[:1])
+
+
+def test_the_command_says_what_is_wrong(results, capsys, monkeypatch):
+    for options, message in (
+        (["--y", "local_dim"], "got 'local_dim': did you mean 'local_dimension'?"),
+        (["--x", "nothing"], "columns must be those of the table, got 'nothing'"),
+    ):
+        assert cli.main(["plot", str(results), *options]) == 2
+        assert message in capsys.readouterr().err
+    assert cli.main(["plot", "missing.jsonl"]) == 2
+    assert "results must be readable, got 'missing.jsonl'" in capsys.readouterr().err
+    monkeypatch.setattr(plot, "available", lambda: False)
+    assert cli.main(["plot", str(results)]) == 2
+    assert 'plot needs matplotlib: pip install "patterndim[plot]"' in capsys.readouterr().err
