@@ -8,7 +8,7 @@ from patterndim.checkpoints import Source, checkpoints
 from patterndim.errors import ArgumentError, KindError
 from patterndim.heads import OUTPUTS
 from patterndim.network import Network
-from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, OUTPUTS, Plain, View, columns
+from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, Plain, View, columns
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import (
     byte_count,
@@ -60,8 +60,8 @@ def trace(
         - "pattern_changes": masks that differ from those of the previous network,
         - "balances": the largest one, its drift since the first network, how many are negative,
         - "weight_alignment": cosines between incoming weights of neurons of a layer,
-        - "spectrum": largest and smallest resolved singular value of J (without a softmax) and
-          the gap below,
+        - "spectrum": largest and smallest resolved singular value of J and the gap
+          below,
         - "float32_rank": what the float32 recipe of [1]_ reports, for small sizes.
     functions : mapping of str to callable, optional
         Further columns: each ``function(network, X)`` gives a number, text, a `Dimension`, or a

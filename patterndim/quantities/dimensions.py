@@ -58,17 +58,15 @@ def flat_directions(view: View, output: str) -> Value:
 
 def spectrum(view: View, output: str) -> Value:
     """
-    Largest and smallest resolved singular value of J, and the gap below; without a softmax.
+    Largest and smallest resolved singular value of J, and the gap below.
 
     From J itself if that fits in `DENSE` bytes, to full precision, and otherwise from J J^T.
     """
     names = ("largest", "smallest", "resolved", "gap", "precision", "method")
-    if output == "softmax":
-        return dict.fromkeys(names)
     network, X = view.network, view.X
     need = 8 * len(X) * network.widths[-1] * network.parameter_count
     method = "dense" if need <= min(DENSE, byte_count(view.memory) or DENSE) else "gram"
-    found = singular_values(network, X, method=method, memory=view.memory)
+    found = singular_values(network, X, method=method, output=output, memory=view.memory)
     values, count = found.values, found.resolved
     smallest = float(values[count - 1]) if count else 0.0
     below = float(values[count]) if count < len(values) else None
