@@ -4,11 +4,13 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import Executor, Future
 
 import numpy as np
 import pytest
 
 import patterndim as pdm
+from bench import overhead
 from patterndim.errors import ArgumentError
 from patterndim.sweeps import cluster
 from tests import sweeping
@@ -41,35 +43,66 @@ def test_two_workers_find_what_one_process_finds(local, tmp_path):
     assert len(pdm.load_results(out)) == 6 * 2 * 3 * 2
 
 
+def running(found, client, dead):
+    """Process ids of workers that a nanny has started and the scheduler knows."""
+    known = [worker["name"] for worker in client.scheduler_info()["workers"].values()]
+    nannies = [n for name, n in found.workers.items() if name in known]
+    return [n.pid for n in nannies if n.status.name == "running" and n.pid not in {*dead, None}]
+
+
 def test_workers_killed_at_random_moments(local, tmp_path):
+    """A nanny gives up when its worker dies before it has started, so that is waited for."""
     found, client = local
     out, log = tmp_path / "results.jsonl", tmp_path / "log"
     rng = random.Random(0)
-    kills = []
+    dead = []
 
     def kill(finished, failed, total):
-        if finished in (10, 40, 41, 90, 150):
-            time.sleep(rng.uniform(0.0, 0.01))
-            # Both at once the second time, so that no worker is left.
-            for nanny in list(found.workers.values())[: 2 if finished == 40 else 1]:
-                if nanny.pid is not None:
-                    os.kill(nanny.pid, signal.SIGKILL)
-                    kills.append(nanny.pid)
+        if finished not in (10, 60, 120):
+            return
+        count = 2 if finished == 60 else 1  # both at once, so that no worker is left
+        deadline = time.monotonic() + 60
+        while len(pids := running(found, client, dead)) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.01))
+        for pid in pids[:count]:
+            os.kill(pid, signal.SIGKILL)
+            dead.append(pid)
 
     tasks = sweeping.tasks(str(log))
     executor = client.get_executor()
     results = pdm.sweep(tasks, run=sweeping.slow, out=out, executor=executor, progress=kill)
-    assert len(kills) >= 4
+    assert len(dead) == 4
     assert len(lines(out)) == 200
     assert measured(results) == measured(pdm.sweep(tasks, run=sweeping.slow, workers=0))
 
 
-def test_a_task_that_kills_its_workers_is_one_failure(local, tmp_path):
-    tasks = [{"n": n, "how": {"3": "die"}, "folder": str(tmp_path)} for n in range(12)]
-    executor = local[1].get_executor(retries=0)
-    results = pdm.sweep(tasks, run=sweeping.faulty, executor=executor, retries=0)
-    assert [(f["n"], f["type"]) for f in results.failures] == [(3, "WorkerDied")]
-    assert len(results.rows) == 11
+class KilledWorker(Exception):  # noqa: N818  (the name it has there)
+    """What dask says when a task has been on several workers that died."""
+
+
+class Killing(Executor):
+    """Like a cluster on which the tasks of some n kill their workers, so many times."""
+
+    def __init__(self, deaths):
+        self.deaths = deaths
+
+    def submit(self, attempt, work, task, /):
+        future, n = Future(), task.settings["n"]
+        if self.deaths.get(n, 0) > 0:
+            self.deaths[n] -= 1
+            future.set_exception(KilledWorker(n))
+        else:
+            future.set_result(attempt(work, task))
+        return future
+
+
+def test_a_task_that_kills_its_workers_is_one_failure():
+    tasks = [{"n": n} for n in range(6)]
+    executor = Killing({2: 3, 4: 2})
+    results = pdm.sweep(tasks, run=sweeping.square, executor=executor, retries=2)
+    assert [(f["n"], f["message"]) for f in results.failures] == [(2, "the worker died, 3 times")]
+    assert [row["square"] for row in results.rows] == [0, 1, 9, 16, 25]
 
 
 @pytest.mark.parametrize("output", ["affine", "softmax"])
@@ -79,6 +112,34 @@ def test_one_problem_on_many_workers(local, output):
     X = rng.standard_normal((300, 20))
     alone = pdm.local_dimension(network, X, output=output)
     assert pdm.local_dimension(network, X, output=output, executor=local[1].get_executor()) == alone
+
+
+class Comparing(Executor):
+    """Runs at once, and compares what is sent back with what was computed."""
+
+    parts = 0
+
+    def submit(self, packed, /, *arguments):
+        sent, whole = packed(*arguments), packed.__self__.columns(*arguments)
+        assert sent.dtype == np.float32
+        assert (sent == whole).all()
+        assert abs(whole).max() > 2**21
+        self.parts += 1
+        future = Future()
+        future.set_result(sent)
+        return future
+
+
+def test_parts_come_back_in_half_the_bytes_without_loss():
+    network = pdm.Network.random((20, 12, 12, 5), rng=0)
+    X = np.random.default_rng(0).standard_normal((300, 20))
+    comparing = Comparing()
+    assert pdm.local_dimension(network, X, executor=comparing) == pdm.local_dimension(network, X)
+    assert comparing.parts > 1
+
+
+def test_the_overhead_of_a_sweep_is_measured_at_all():
+    assert all(-1 < overhead.measure(where, 2, 0.02)[2] < 1 for where in (0, 1))
 
 
 def test_addresses(local, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 
 import patterndim as pdm
 from patterndim import cli, data
-from patterndim.errors import FileError, PatterndimError
+from patterndim.errors import FileError, NonFiniteError, PatterndimError
 from patterndim.sweeps import as_tasks
 from patterndim.sweeps.schema import NAMES
 from patterndim.sweeps.tasks import canonical, plain
@@ -191,6 +191,8 @@ def test_plain_values():
     given = {"a": np.float32(0.5), "b": [np.int8(3), np.bool_(True), None], "c": np.arange(2)}
     assert plain("x", given) == {"a": 0.5, "b": [3, True, None], "c": [0, 1]}
     assert plain("x", (float("nan"), float("inf"))) == [None, None]
+    with pytest.raises(NonFiniteError, match=r"x\.a\[1\] must be finite, got nan"):
+        plain("x", {"a": [1.0, float("nan")]}, finite=True)
     assert canonical({"b": 0.1, "a": [1, None]}) == '{"a":[1,null],"b":0.1}'
     assert set(NAMES) >= {"seed", "data.noise", "network.widths", "training.epochs"}
 
@@ -250,9 +252,6 @@ def test_data_that_changes_during_a_sweep_is_an_error(tmp_path):
     np.savez(path, X=X, y=Y)
     tasks = as_tasks([about(path)])
     np.savez(path, X=X + 1, y=Y)
-    from patterndim.sweeps import sources
-
-    sources._file.cache_clear()
     (failure,) = pdm.sweep(tasks, workers=0).failures
     assert failure["type"] == "FileError"
     assert "data must not change while a sweep runs" in failure["message"]

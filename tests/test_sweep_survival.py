@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import patterndim as pdm
-from patterndim.errors import ArgumentError, FileError, KindError
+from patterndim.errors import ArgumentError, FileError, KindError, NonFiniteError
 from patterndim.sweeps import store
 from tests import sweeping
 
@@ -92,6 +92,20 @@ def test_an_interrupted_and_repeated_sweep_has_the_same_results(tmp_path):
     assert seen == [(n, 0, 6) for n in (0, 1, 2, 3, 3, 4, 5, 6)]
     assert [row["square"] for row in results.rows] == [0, 1, 4, 9, 16, 25]
     assert len(lines(out)) == 6
+
+
+def spoil(task):
+    task["n"] = task.pop("n") + 1
+    return {}
+
+
+def test_a_function_may_do_with_its_task_what_it_likes(tmp_path, capsys):
+    out = tmp_path / "results.jsonl"
+    for _ in range(2):
+        results = pdm.sweep(squares(2), run=spoil, out=out, workers=0, progress=True)
+        assert [record["task"]["n"] for record in results.records] == [0, 1]
+    assert len(lines(out)) == 2
+    assert capsys.readouterr().err == ""  # no terminal, no bar
 
 
 def test_more_tasks_later_and_the_same_twice(tmp_path):
@@ -288,5 +302,9 @@ def test_bad_arguments():
         pdm.sweep({"n": 1}, run=sweeping.square)
     with pytest.raises(KindError, match=r"tasks\[1\] must be a dict, got int"):
         pdm.sweep([{}, 1], run=sweeping.square)
+    with pytest.raises(NonFiniteError, match=r"tasks\[0\]\.n must be finite, got inf"):
+        pdm.sweep([{"n": float("inf")}], run=sweeping.square)
+    with pytest.raises(KindError, match="progress must be callable, got 3"):
+        pdm.sweep([], progress=3)
     with pytest.raises(KindError, match=r"tasks\[0\] must have strings as keys, got 1"):
         pdm.sweep([{1: 1}], run=sweeping.square)

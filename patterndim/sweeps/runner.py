@@ -1,14 +1,17 @@
 """The sweep: tasks that are not finished yet go to workers, and what comes back to the file."""
 
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing
+from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import current_process
 from os import PathLike
 from typing import Any
 
 from patterndim.errors import ArgumentError, KindError
+from patterndim.sweeps.display import Bar
 from patterndim.sweeps.engine import Work, before, elsewhere, here
 from patterndim.sweeps.pool import Pool, cores
 from patterndim.sweeps.store import Store
@@ -28,7 +31,7 @@ def sweep(
     workers: int | None = None,
     retry_failed: bool = False,
     retries: int = 2,
-    progress: Progress | None = None,
+    progress: Progress | bool = False,
 ) -> Results:
     """
     Results of many experiments, each computed once.
@@ -57,8 +60,9 @@ def sweep(
         Whether tasks that are recorded as failed are run again.
     retries : int
         How often a task is run again when its worker died.
-    progress : callable, optional
-        Called as ``progress(finished, failed, total)`` at the start and after every task.
+    progress : bool or callable
+        True for a bar on the terminal (tqdm's if it is installed); or what is called as
+        ``progress(finished, failed, total)`` at the start and after every task.
 
     Returns
     -------
@@ -83,7 +87,8 @@ def sweep(
             "a script that sweeps needs its code under `if __name__ == '__main__':`"
         )
     callable_or_none("run", run)
-    callable_or_none("progress", progress)
+    if not isinstance(progress, bool):
+        callable_or_none("progress", progress)
     integer("retries", retries, low=0)
     if executor is not None and not isinstance(executor, Executor):
         raise KindError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
@@ -98,8 +103,8 @@ def sweep(
         if retry_failed:
             records = {key: one for key, one in records.items() if one["status"] == "done"}
         failed = sum(record["status"] != "done" for record in records.values())
-        if progress is not None:
-            progress(len(records), failed, len(wanted))
+        tell = _told(progress, stack)
+        tell(len(records), failed, len(wanted))
         left = [task for key, task in wanted.items() if key not in records]
         results = _results(left, work, executor, workers, retries)
         for task, result in stack.enter_context(closing(results)):
@@ -108,9 +113,17 @@ def sweep(
                 store.append(record)
             records[task.key] = record
             failed += record["status"] != "done"
-            if progress is not None:
-                progress(len(records), failed, len(wanted))
+            tell(len(records), failed, len(wanted))
     return Results([records[key] for key in wanted])
+
+
+def _told(progress: Progress | bool | None, stack: ExitStack) -> Progress:
+    """What is called with the counts."""
+    if progress is True:
+        bar = Bar(sys.stderr)
+        stack.callback(bar.close)
+        return bar
+    return progress or (lambda finished, failed, total: None)
 
 
 def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
@@ -138,7 +151,7 @@ def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
         elif run is None:
             found += read_spec(one)
         else:
-            settings = plain(f"tasks[{i}]", one)
+            settings = plain(f"tasks[{i}]", one, finite=True)
             found.append(Task(settings, tuple(flatten(settings)), function=_name(run)))
     return found
 
@@ -154,7 +167,7 @@ class _Given:
     function: Callable[[Any], Any]
 
     def __call__(self, task: Task) -> Any:
-        return self.function(task.settings)
+        return self.function(deepcopy(task.settings))
 
 
 def _experiment() -> Work:

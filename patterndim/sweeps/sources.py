@@ -29,8 +29,16 @@ class Samples:
     test_targets: AnyArray | None
 
 
-@lru_cache(maxsize=2)
 def _file(path: str) -> tuple[AnyArray, AnyArray | None, str]:
+    """Inputs, targets and content hash; read again only if a file has changed."""
+    found = Path(path)
+    every = sorted(found.iterdir()) if found.is_dir() else [found]
+    states = ((file.name, file.stat()) for file in every)
+    return _content(path, tuple((name, s.st_size, s.st_mtime_ns) for name, s in states))
+
+
+@lru_cache(maxsize=2)
+def _content(path: str, _: object) -> tuple[AnyArray, AnyArray | None, str]:
     X, y = data.read(path)
     return X, y, HASH + data.fingerprint(X, y)
 

@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
-from patterndim.errors import KindError
+from patterndim.errors import KindError, NonFiniteError
 
 #: Part of every key: a change of what a setting means must change it.
 FORMAT = 1
+#: Name of the function that computes the tasks of a spec.
+EXPERIMENT = "run"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +38,16 @@ class Task:
     settings: dict[str, Any]
     grid: tuple[str, ...] = ()
     path: str | None = None
-    function: str = field(default="run")
+    function: str = EXPERIMENT
 
     @cached_property
     def key(self) -> str:
         """
         SHA-256 of the canonical JSON of the settings: equal experiments have equal keys.
 
-        None is left out, so that a new setting, None by default, changes no key.
+        None is left out of a spec's, so that a new setting, None by default, changes no key.
         """
-        settings = _given(self.settings)
+        settings = _given(self.settings) if self.function == EXPERIMENT else self.settings
         whole = {"format": FORMAT, "function": self.function, "settings": settings}
         return sha256(canonical(whole).encode()).hexdigest()
 
@@ -81,7 +83,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def plain(name: str, value: object) -> Any:
+def plain(name: str, value: object, *, finite: bool = False) -> Any:
     """
     Value as JSON knows it: numpy numbers and arrays become those of Python, NaN becomes None.
 
@@ -89,6 +91,8 @@ def plain(name: str, value: object) -> Any:
     ------
     KindError
         If it is neither a string, a number, None, nor a list or dict of such.
+    NonFiniteError
+        If it is NaN or infinite although it must be ``finite``.
     """
     if value is None or isinstance(value, str | bool):
         return value
@@ -97,14 +101,16 @@ def plain(name: str, value: object) -> Any:
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
+        if finite and not np.isfinite(value):
+            raise NonFiniteError(f"{name} must be finite, got {value}")
         return float(value) if np.isfinite(value) else None
     if isinstance(value, np.ndarray):
-        return plain(name, value.tolist())
+        return plain(name, value.tolist(), finite=finite)
     if isinstance(value, list | tuple):
-        return [plain(f"{name}[{i}]", entry) for i, entry in enumerate(value)]
+        return [plain(f"{name}[{i}]", entry, finite=finite) for i, entry in enumerate(value)]
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise KindError(f"{name} must have strings as keys, got {key!r}")
-        return {key: plain(f"{name}.{key}", entry) for key, entry in value.items()}
+        return {key: plain(f"{name}.{key}", entry, finite=finite) for key, entry in value.items()}
     raise KindError(f"{name} must be plain numbers, strings and lists, got {type(value).__name__}")
