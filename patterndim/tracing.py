@@ -5,10 +5,9 @@ from typing import Any
 
 from patterndim.architecture import Architecture
 from patterndim.checkpoints import Source, checkpoints
-from patterndim.dimension import OUTPUTS
 from patterndim.errors import ArgumentError, KindError
 from patterndim.network import Network
-from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, Plain, View, columns
+from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, OUTPUTS, Plain, View, columns
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import (
     byte_count,

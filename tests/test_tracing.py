@@ -316,6 +316,11 @@ def test_every_quantity_has_columns_of_its_name_and_plain_values_in_one_table():
     assert places == sorted(places, reverse=True)
 
 
+def test_every_quantity_is_explained():
+    for name in NAMES:
+        assert f'"{name}"' in pdm.trace.__doc__
+
+
 def same_but(rows, *left_out):
     return [{k: v for k, v in row.items() if k not in left_out} for row in rows]
 
@@ -406,6 +411,7 @@ BAD = [
     ({"snapshots": 5}, KindError, "snapshots must be a folder or an iterable of .*, got int"),
     ({"snapshots": "nowhere"}, FileError, "snapshots must be an existing folder, got 'nowhere'"),
     ({"snapshots": {"a": NETWORK}}, KindError, "steps of snapshots must be an integer, got 'a'"),
+    ({"snapshots": np.ones((2, 9))}, KindError, "architecture must be given for parameter vectors"),
     ({"architecture": (2, 3, 1), "snapshots": [[0.0]]}, ShapeError, "theta must have shape"),
     ({"inputs": [1.0]}, ShapeError, r"inputs must have shape \(N, n_0\), got \(1,\)"),
     ({"inputs": {"a": [[1.0]]}}, ShapeError, r"inputs a must have shape \(N, 2\), got \(1, 1\)"),

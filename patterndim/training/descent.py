@@ -11,7 +11,7 @@ from patterndim.pattern import check_inputs
 from patterndim.training.backward import forward, theta_gradient
 from patterndim.training.losses import LOSSES, check_targets, mean_loss
 from patterndim.training.schedule import Rate, as_schedule
-from patterndim.typing import AnyArray, ArrayLike, Seed
+from patterndim.typing import AnyArray, ArrayLike, FloatArray, Seed
 from patterndim.validation import choice, integer, number
 from patterndim.validation import seed as as_seed
 
@@ -152,8 +152,9 @@ def sgd(
         wanted = {unit * when for when in range(0, length, integer("every", every, low=1))}
     descent = _Descent(
         network,
-        X.astype(dtype, copy=False),
-        T.astype(dtype, copy=False) if loss == "square" else T,
+        _rounded("theta", network.theta, dtype),
+        _rounded("inputs", X, dtype),
+        _rounded("targets", T, dtype) if loss == "square" else T,
         size,
         as_schedule(rate),
         number("momentum", momentum, low=0.0, high=1.0),
@@ -164,11 +165,21 @@ def sgd(
     return descent.run(unit * length, wanted | {0, unit * length})
 
 
+def _rounded(name: str, values: FloatArray, dtype: str) -> AnyArray:
+    """Writable copy in a precision, or an error if that is beyond its range."""
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    if not np.isfinite(found).all():
+        raise NonFiniteError(f"{name} must be finite in {dtype}, got {np.abs(values).max()}")
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _Descent:
     """What does not change while a network is trained."""
 
     network: Network
+    theta: AnyArray
     X: AnyArray
     T: AnyArray
     size: int | None
@@ -181,7 +192,7 @@ class _Descent:
     def run(self, steps: int, wanted: set[int]) -> Iterator[Snapshot]:
         """Snapshots after the steps that are wanted."""
         architecture = self.network.architecture
-        theta = self.network.theta.astype(self.X.dtype)
+        theta = self.theta
         velocity = np.zeros_like(theta)
         batches = self._batches()
         epoch = 0
