@@ -55,7 +55,7 @@ def reproduce(
     overrides: Mapping[str, Any] | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool = False,
 ) -> Reproduction:
     """
     Results, table and figure of an experiment that ships with the package.
