@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +311,17 @@ def test_dask_is_an_extra(spec, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert cli.main(["sweep", str(spec), "--out", str(tmp_path / "r"), "--dask", "local"]) == 2
     assert 'pip install "patterndim[dask]"' in capsys.readouterr().err
+
+
+def test_the_example_of_the_help_is_a_spec(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["sweep", "--help"])
+    text = capsys.readouterr().out
+    example = text.split("on the bundled digits:\n")[1].split("keys that a grid")[0]
+    assert len(as_tasks(tomllib.loads(example))) == 6
+    assert "  training.epochs = ...  (optional)" in text
+    assert '  data.source = "digits"\n' in text
+    assert "  network.widths = ...  (required)" in text
 
 
 # Progress.

@@ -12,6 +12,7 @@ from patterndim.sweeps import Results, as_tasks, read_records, sweep
 from patterndim.sweeps.cluster import dask_executor
 from patterndim.sweeps.display import Bar
 from patterndim.sweeps.export import check_suffix
+from patterndim.sweeps.schema import describe_keys
 
 #: Most rows and failures that are printed.
 ROWS, FAILURES = 20, 10
@@ -19,10 +20,39 @@ ROWS, FAILURES = 20, 10
 FINE_PRINT = ("_lower", "_bound", "_failure_probability", "_modulus", "_ties", "_uncertain")
 ABOUT = ("task", "patterndim", "numpy", "numba", "python", "host", "seconds")
 
+EXAMPLE = """
+an example of SPEC.toml, six experiments on the bundled digits:
+
+  [data]                      # or source = "mnist.npz" (X, y), a folder of IDX files, "gaussian"
+  train = 600
+  test = 1000
+  [network]
+  widths = [64, 16, 16, 10]
+  init = "glorot"
+  [training]
+  epochs = 100
+  batch = 64
+  [measure]
+  at = [0, 20, 100]
+  samples = ["train", "test"]
+  quantities = ["local_dimension", "perceived_regions"]
+  [grid]                      # every combination is an experiment
+  seed = [0, 1, 2]
+  "data.noise" = [0.0, 0.2]
+
+keys that a grid can vary, and their defaults:
+
+"""
+
 
 def add(commands: Any) -> None:
     """Add the command to a parser."""
-    parser = commands.add_parser("sweep", help="many experiments from a TOML file, each run once")
+    parser = commands.add_parser(
+        "sweep",
+        help="many experiments from a TOML file, each run once",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLE + describe_keys(),
+    )
     parser.set_defaults(run=run)
     parser.add_argument("spec", type=Path, metavar="SPEC.toml", help="the experiments")
     parser.add_argument(

@@ -30,7 +30,8 @@ def figure(rows: list[Row]) -> "Figure":
         chosen = rows_with(rows, sample=sample)
         curves(_long(chosen), "epoch", "rank", by="count", ax=ax)
         ax.get_legend().remove()
-        level(ax, chosen[0]["P - H"], f"P - H = {chosen[0]['P - H']:,}")
+        most = chosen[0]["P - H"]
+        level(ax, most, f"P - H = {most:,}" if ax is panels[0] else "")
         ax.set_title(NAMES[sample], fontsize=11)
         ax.set_xlabel("epochs")
         ax.set_ylabel("rank" if ax is panels[0] else "")

@@ -13,6 +13,11 @@ from patterndim.sweeps.pool import cores, limited_threads
 
 #: Seconds in which a scheduler must answer.
 TIMEOUT = 10
+#: One task at a time on a worker, given up when it dies: so it is known which task did it.
+BLAME = {
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.allowed-failures": 0,
+}
 #: Seconds between looks at whether all workers of a local cluster are there.
 REVIVE = 5.0
 
@@ -53,6 +58,7 @@ def dask_executor(address: str) -> Iterator[Executor]:
     workers = int(number or cores())
     with (
         limited_threads(max(1, cores() // workers)),
+        import_module("dask.config").set(BLAME),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -1,5 +1,6 @@
 """The keys of a sweep: what they may be, and what they are if they are not given."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -141,6 +142,17 @@ SECTIONS: dict[str, dict[str, Key]] = {
 
 #: Every key that a grid can vary, by its dotted name.
 NAMES = ("seed", *(f"{section}.{name}" for section, keys in SECTIONS.items() for name in keys))
+
+
+def describe_keys() -> str:
+    """Lines of all keys and their defaults."""
+    lines = ["  seed = 0"]
+    for section, keys in SECTIONS.items():
+        for name, key in keys.items():
+            default = "..." if key.default is None else json.dumps(key.default)
+            note = "  (required)" if key.required else "  (optional)" if default == "..." else ""
+            lines.append(f"  {section}.{name} = {default}{note}")
+    return "\n".join(lines)
 
 
 def unknown(name: str, known: tuple[str, ...]) -> ArgumentError:
