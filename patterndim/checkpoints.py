@@ -8,6 +8,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from patterndim.architecture import Architecture
 from patterndim.errors import FileError, KindError
 from patterndim.formats import load
@@ -51,6 +53,8 @@ def _checkpoint(item: Any, architecture: Architecture | None, step: int) -> Chec
         return Checkpoint(step, {}, lambda: item)
     if architecture is not None:
         return Checkpoint(step, {}, partial(Network, architecture, item))
+    if isinstance(item, np.ndarray):
+        raise KindError("architecture must be given for parameter vectors, got None")
     return Checkpoint(step, {}, partial(load, item))
 
 

@@ -5,10 +5,9 @@ from typing import Any
 
 from patterndim.architecture import Architecture
 from patterndim.checkpoints import Source, checkpoints
-from patterndim.dimension import OUTPUTS
 from patterndim.errors import ArgumentError, KindError
 from patterndim.network import Network
-from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, Plain, View, columns
+from patterndim.quantities import NAMES, OF_NETWORK, OF_OUTPUTS, OUTPUTS, Plain, View, columns
 from patterndim.typing import ArrayLike, FloatArray, Seed
 from patterndim.validation import (
     byte_count,
@@ -108,15 +107,19 @@ def trace(
 
     Examples
     --------
-    >>> from patterndim import data, training
-    >>> X, y = data.digits()
-    >>> network = Network.random((64, 8, 10), rng=0)
-    >>> snapshots = training.sgd(network, X[:50], y[:50], epochs=20, every=10, batch=16)
-    >>> for row in trace(snapshots, X[:50], quantities=["local_dimension", "perceived_regions"]):
-    ...     print(row["step"], row["epoch"], row["local_dimension"], row["perceived_regions"])
-    0 0 214 22
-    40 10 233 21
-    80 20 280 20
+    >>> import numpy as np
+    >>> from patterndim.training import sgd
+    >>> X = np.linspace(-1.0, 1.0, 10)[:, np.newaxis]
+    >>> y = (np.abs(X[:, 0]) > 0.5).astype(int)
+    >>> network = Network.random((1, 5, 2), rng=0, bias_std=0.5)
+    >>> snapshots = sgd(network, X, y, steps=60, rate=0.5, every=20)
+    >>> rows = trace(snapshots, X, quantities=["local_dimension", "perceived_regions"])
+    >>> for row in rows:
+    ...     print(row["step"], row["accuracy"], row["local_dimension"], row["perceived_regions"])
+    0 0.6 9 3
+    20 1.0 8 2
+    40 1.0 10 3
+    60 1.0 8 2
     """
     wanted = _names("quantities", quantities, NAMES)
     kinds = _names("outputs", outputs, OUTPUTS)

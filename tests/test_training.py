@@ -393,6 +393,12 @@ BAD = [
     ({"momentum": 1.0}, ArgumentError, "momentum must be at least 0 and below 1, got 1"),
     ({"decay": -0.1}, ArgumentError, "decay must be at least 0 and finite, got -0.1"),
     ({"dtype": "float16"}, ArgumentError, "dtype must be one of float64, float32, got 'float16'"),
+    ({"inputs": 1e39 * X, "dtype": "float32"}, NonFiniteError, "inputs must be finite in float32"),
+    (
+        {"targets": 1e39 * X, "dtype": "float32", "loss": "square"},
+        NonFiniteError,
+        r"targets must be finite in float32, got 1e\+39",
+    ),
     ({"rate": 0}, ArgumentError, "rate must be positive, got 0"),
     ({"rate": -1}, ArgumentError, "rate must be at least 0 and finite, got -1"),
     ({"batch": 0}, ArgumentError, "batch must be at least 1, got 0"),
@@ -406,6 +412,12 @@ def test_bad_arguments_are_refused_before_the_first_step(change, error, message)
     arguments = {"inputs": X, "targets": [0, 1], "steps": 1, **change}
     with pytest.raises(error, match=message):
         sgd(NETWORK, arguments.pop("inputs"), arguments.pop("targets"), **arguments)
+
+
+def test_parameters_beyond_float32_are_refused():
+    network = NETWORK.replace(theta=1e60 * NETWORK.theta)
+    with pytest.raises(NonFiniteError, match=r"theta must be finite in float32, got .*e\+60"):
+        sgd(network, X, [0, 1], steps=1, dtype="float32")
 
 
 def test_a_rate_that_a_function_returns_is_checked():

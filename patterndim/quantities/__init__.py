@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from patterndim.quantities import dimensions, neurons, single
 from patterndim.quantities.values import Plain, Value, columns
-from patterndim.quantities.view import View
+from patterndim.quantities.view import OUTPUTS, View
 
 #: Those that depend on whether a softmax stands behind the outputs.
 OF_OUTPUTS: dict[str, Callable[[View, str], Value]] = {
@@ -33,4 +33,4 @@ OF_NETWORK: dict[str, Callable[[View], Value]] = {
 }
 NAMES = (*OF_OUTPUTS, *OF_NETWORK)
 
-__all__ = ["NAMES", "OF_NETWORK", "OF_OUTPUTS", "Plain", "Value", "View", "columns"]
+__all__ = ["NAMES", "OF_NETWORK", "OF_OUTPUTS", "OUTPUTS", "Plain", "Value", "View", "columns"]

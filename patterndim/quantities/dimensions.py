@@ -7,6 +7,10 @@ from patterndim.quantities.values import Value
 from patterndim.quantities.view import View
 from patterndim.spectrum import singular_values
 from patterndim.upper import dimension_bound
+from patterndim.validation import byte_count
+
+#: Largest J, in bytes, whose singular values are computed from J itself.
+DENSE = 2**29
 
 
 def local(view: View, output: str) -> Value:
@@ -53,13 +57,22 @@ def flat_directions(view: View, output: str) -> Value:
 
 
 def spectrum(view: View, output: str) -> Value:
-    """Largest and smallest resolved singular value of J, and the gap below; without softmax."""
-    names = ("largest", "smallest", "resolved", "gap", "precision")
+    """
+    Largest and smallest resolved singular value of J, and the gap below; without a softmax.
+
+    From J itself if that fits in `DENSE` bytes, to full precision, and otherwise from J J^T.
+    """
+    names = ("largest", "smallest", "resolved", "gap", "precision", "method")
     if output == "softmax":
         return dict.fromkeys(names)
-    found = singular_values(view.network, view.X, memory=view.memory)
+    network, X = view.network, view.X
+    need = 8 * len(X) * network.widths[-1] * network.parameter_count
+    method = "dense" if need <= min(DENSE, byte_count(view.memory) or DENSE) else "gram"
+    found = singular_values(network, X, method=method, memory=view.memory)
     values, count = found.values, found.resolved
     smallest = float(values[count - 1]) if count else 0.0
     below = float(values[count]) if count < len(values) else None
-    gap = None if not below else smallest / below
-    return dict(zip(names, (float(values[0]), smallest, count, gap, found.precision), strict=True))
+    gap = smallest / below if below else None
+    return dict(
+        zip(names, (float(values[0]), smallest, count, gap, found.precision, method), strict=True)
+    )

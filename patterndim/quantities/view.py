@@ -9,6 +9,9 @@ from patterndim.network import Network
 from patterndim.pattern import ActivationPattern, activation_pattern
 from patterndim.typing import FloatArray, IntArray
 
+#: Kinds of outputs whose dimensions a view tells.
+OUTPUTS = ("affine", "softmax")
+
 
 class View:
     """

@@ -11,7 +11,7 @@ from patterndim.pattern import check_inputs
 from patterndim.training.backward import forward, theta_gradient
 from patterndim.training.losses import LOSSES, check_targets, mean_loss
 from patterndim.training.schedule import Rate, as_schedule
-from patterndim.typing import AnyArray, ArrayLike, Seed
+from patterndim.typing import AnyArray, ArrayLike, FloatArray, Seed
 from patterndim.validation import choice, integer, number
 from patterndim.validation import seed as as_seed
 
@@ -120,19 +120,21 @@ def sgd(
 
     Examples
     --------
-    >>> from patterndim.data import digits
-    >>> X, y = digits()
-    >>> network = Network.random((64, 16, 10), rng=0)
-    >>> first, last = sgd(network, X[:200], y[:200], steps=100, every=100)
-    >>> first.step, last.step, last.loss < first.loss / 2
-    (0, 100, True)
+    Which numbers are of size above 1/2?
 
-    Ten epochs of 200 samples in batches of 64 are 40 steps.
+    >>> X = np.linspace(-1.0, 1.0, 10)[:, np.newaxis]
+    >>> y = (np.abs(X[:, 0]) > 0.5).astype(int)
+    >>> network = Network.random((1, 5, 2), rng=0, bias_std=0.5)
+    >>> first, last = sgd(network, X, y, steps=100, rate=0.5, every=100)
+    >>> first.step, first.accuracy, last.step, last.accuracy, last.loss < first.loss / 5
+    (0, 0.6, 100, 1.0, True)
 
-    >>> options = {"epochs": 10, "batch": 64, "momentum": 0.9, "every": {5}}
-    >>> snapshots = sgd(network, X[:200], y[:200], rate={0: 0.05, 30: 0.005}, **options)
+    Ten epochs of ten samples in batches of four are thirty steps.
+
+    >>> options = {"epochs": 10, "batch": 4, "momentum": 0.9, "every": {5}}
+    >>> snapshots = sgd(network, X, y, rate={0: 0.1, 20: 0.01}, **options)
     >>> [(snapshot.step, snapshot.epoch) for snapshot in snapshots]
-    [(0, 0), (20, 5), (40, 10)]
+    [(0, 0), (15, 5), (30, 10)]
     """
     X = check_inputs(network, inputs)
     choice("loss", loss, LOSSES)
@@ -150,8 +152,9 @@ def sgd(
         wanted = {unit * when for when in range(0, length, integer("every", every, low=1))}
     descent = _Descent(
         network,
-        X.astype(dtype, copy=False),
-        T.astype(dtype, copy=False) if loss == "square" else T,
+        _rounded("theta", network.theta, dtype),
+        _rounded("inputs", X, dtype),
+        _rounded("targets", T, dtype) if loss == "square" else T,
         size,
         as_schedule(rate),
         number("momentum", momentum, low=0.0, high=1.0),
@@ -162,11 +165,21 @@ def sgd(
     return descent.run(unit * length, wanted | {0, unit * length})
 
 
+def _rounded(name: str, values: FloatArray, dtype: str) -> AnyArray:
+    """Writable copy in a precision, or an error if that is beyond its range."""
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    if not np.isfinite(found).all():
+        raise NonFiniteError(f"{name} must be finite in {dtype}, got {np.abs(values).max()}")
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _Descent:
     """What does not change while a network is trained."""
 
     network: Network
+    theta: AnyArray
     X: AnyArray
     T: AnyArray
     size: int | None
@@ -179,7 +192,7 @@ class _Descent:
     def run(self, steps: int, wanted: set[int]) -> Iterator[Snapshot]:
         """Snapshots after the steps that are wanted."""
         architecture = self.network.architecture
-        theta = self.network.theta.astype(self.X.dtype)
+        theta = self.theta
         velocity = np.zeros_like(theta)
         batches = self._batches()
         epoch = 0
