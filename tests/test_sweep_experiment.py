@@ -319,9 +319,9 @@ def test_the_example_of_the_help_is_a_spec(capsys):
     text = capsys.readouterr().out
     example = text.split("on the bundled digits:\n")[1].split("keys that a grid")[0]
     assert len(as_tasks(tomllib.loads(example))) == 6
-    assert "  training.epochs = ...  (optional)" in text
+    assert "  training.epochs\n      passes over the training inputs; this or steps\n" in text
     assert '  data.source = "digits"\n' in text
-    assert "  network.widths = ...  (required)" in text
+    assert "  network.widths (required)\n" in text
 
 
 # Progress.

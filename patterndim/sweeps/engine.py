@@ -12,7 +12,7 @@ from patterndim.sweeps.tasks import Task
 from patterndim.sweeps.worker import about, attempt, failure
 
 #: Tasks on their way to an executor of which it is not known how many workers it has.
-WINDOW = 256
+WINDOW = 1024
 
 Work = Callable[[Any], Any]
 Result = dict[str, Any]

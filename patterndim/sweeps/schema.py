@@ -22,8 +22,9 @@ SAMPLES = ("train", "test", "gaussian")
 
 @dataclass(frozen=True)
 class Key:
-    """How a value is checked and cast, and its default; a required one has none."""
+    """What a setting is, how it is checked and cast, and its default; a required one has none."""
 
+    note: str
     check: Callable[[str, object], Any]
     default: Any = None
     required: bool = False
@@ -104,39 +105,56 @@ def _choice(options: tuple[str, ...]) -> Callable[[str, object], str]:
 
 SECTIONS: dict[str, dict[str, Key]] = {
     "data": {
-        "source": Key(_text, "digits"),
-        "train": Key(_integer(1), required=True),
-        "test": Key(_integer(0), 0),
-        "gaussian": Key(_integer(0), 0),
-        "noise": Key(_number(0.0), 0.0),
-        "corrupted": Key(_fraction, 0.0),
-        "dimension": Key(_integer(1)),
+        "source": Key(
+            "digits, gaussian, uniform, an .npz with X and y, or a folder of IDX files",
+            _text,
+            "digits",
+        ),
+        "train": Key("inputs to train on, the first of a random order", _integer(1), required=True),
+        "test": Key("inputs after them", _integer(0), 0),
+        "gaussian": Key(
+            "inputs with coordinates of mean 0.5 and standard deviation 1", _integer(0), 0
+        ),
+        "noise": Key("standard deviation of noise on the training inputs", _number(0.0), 0.0),
+        "corrupted": Key(
+            "fraction of training labels that are replaced by random ones", _fraction, 0.0
+        ),
+        "dimension": Key("n_0 of gaussian and uniform data", _integer(1)),
     },
     "network": {
-        "widths": Key(partial(_list, _integer(1), 2), required=True),
-        "init": Key(_choice(INITIALISATIONS), "he"),
-        "scale": Key(_number(0.0), 1.0),
-        "bias": Key(_boolean, True),
-        "bias_std": Key(_number(0.0)),
-        "slope": Key(_slope, 0.0),
+        "widths": Key(
+            "n_0, ..., n_L, of inputs and outputs too",
+            partial(_list, _integer(1), 2),
+            required=True,
+        ),
+        "init": Key("he, glorot, lecun, torch", _choice(INITIALISATIONS), "he"),
+        "scale": Key("factor on the initial weights", _number(0.0), 1.0),
+        "bias": Key("whether there are biases", _boolean, True),
+        "bias_std": Key("standard deviation of the initial biases", _number(0.0)),
+        "slope": Key("of leaky ReLU, one or one for each hidden layer", _slope, 0.0),
     },
     "training": {
-        "epochs": Key(_integer(0)),
-        "steps": Key(_integer(0)),
-        "rate": Key(_number(0.0), 0.1),
-        "milestones": Key(partial(_list, _milestone, 1)),
-        "batch": Key(_integer(1)),
-        "momentum": Key(_number(0.0, 1.0), 0.0),
-        "decay": Key(_number(0.0), 0.0),
-        "loss": Key(_choice(LOSSES), "cross-entropy"),
-        "dtype": Key(_choice(DTYPES), "float64"),
+        "epochs": Key("passes over the training inputs; this or steps", _integer(0)),
+        "steps": Key("gradient steps", _integer(0)),
+        "rate": Key("learning rate", _number(0.0), 0.1),
+        "milestones": Key(
+            "pairs [when, rate]: other rates from some epochs (or steps) on",
+            partial(_list, _milestone, 1),
+        ),
+        "batch": Key("inputs per step; all of them if not given", _integer(1)),
+        "momentum": Key("of the heavy ball", _number(0.0, 1.0), 0.0),
+        "decay": Key("weight decay", _number(0.0), 0.0),
+        "loss": Key("cross-entropy or square", _choice(LOSSES), "cross-entropy"),
+        "dtype": Key("precision of training: float64 or float32", _choice(DTYPES), "float64"),
     },
     "measure": {
-        "at": Key(_rising),
-        "samples": Key(partial(_names, SAMPLES), ["train"]),
-        "quantities": Key(partial(_names, QUANTITIES), ["local_dimension"]),
-        "outputs": Key(partial(_names, OUTPUTS), ["affine"]),
-        "trials": Key(_integer(1), 1),
+        "at": Key("epochs (or steps) to measure at; the first and the last if not given", _rising),
+        "samples": Key("train, test, gaussian", partial(_names, SAMPLES), ["train"]),
+        "quantities": Key(
+            "those of patterndim.trace", partial(_names, QUANTITIES), ["local_dimension"]
+        ),
+        "outputs": Key("affine, softmax", partial(_names, OUTPUTS), ["affine"]),
+        "trials": Key("repeats with other random numbers", _integer(1), 1),
     },
 }
 
@@ -145,13 +163,13 @@ NAMES = ("seed", *(f"{section}.{name}" for section, keys in SECTIONS.items() for
 
 
 def describe_keys() -> str:
-    """Lines of all keys and their defaults."""
-    lines = ["  seed = 0"]
+    """Lines of all keys, their defaults, and what they are."""
+    lines = ["  seed = 0", "      of everything random"]
     for section, keys in SECTIONS.items():
         for name, key in keys.items():
-            default = "..." if key.default is None else json.dumps(key.default)
-            note = "  (required)" if key.required else "  (optional)" if default == "..." else ""
-            lines.append(f"  {section}.{name} = {default}{note}")
+            given = "" if key.default is None else f" = {json.dumps(key.default)}"
+            lines.append(f"  {section}.{name}{given}{' (required)' if key.required else ''}")
+            lines.append(f"      {key.note}")
     return "\n".join(lines)
 
 
