@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -166,6 +167,25 @@ def test_layers_put_in_change_no_rank():
         found = pdm.local_dimension(pdm.load(module), X)
         assert int(found) == np.linalg.matrix_rank(J)
         assert found.kind == "proved"
+
+
+@pytest.mark.compiled
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_torch_compile_wraps_is_read():
+    import torch
+
+    found = read(torch.compile(to_torch(NETWORKS["deep"])))
+    assert np.array_equal(found.network.theta, NETWORKS["deep"].theta)
+    assert found.parameters[0].name == "0.weight"
+
+
+@pytest.mark.compiled
+def test_modules_load_in_many_threads_at_once():
+    modules = [to_torch(NETWORKS[name]) for name in ("deep", "residual", "twisted")] * 8
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(pdm.load, modules))
+    for network, module in zip(found, modules, strict=True):
+        assert np.array_equal(network.theta, pdm.load(module).theta)
 
 
 def test_trees_are_ordered_by_numbers_or_by_shapes():

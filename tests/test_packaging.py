@@ -79,7 +79,8 @@ def test_importing_loads_no_optional_package_and_no_more_of_scipy_than_numba_doe
     code += "[getattr(patterndim, name) for name in patterndim.__all__]; "
     added = run(code + "print(*set(sys.modules) - before)").stdout.split()
     loaded = {name.split(".")[0] for name in added}
-    optional = {"scipy", "matplotlib", "jax", "torch", "flint", "sklearn", "threadpoolctl", "tqdm"}
+    optional = {"scipy", "matplotlib", "jax", "flax", "torch", "keras", "flint", "sklearn"}
+    optional |= {"threadpoolctl", "tqdm"}
     assert "patterndim" in loaded
     assert not loaded & optional
 

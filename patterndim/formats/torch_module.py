@@ -2,11 +2,13 @@
 PyTorch modules, followed by torch.fx.
 
 All parameters count, frozen or not.  The inputs are flat, (N, n_0): of a module that begins by
-flattening images, the flattened ones.
+flattening images, the flattened ones.  Several threads may load modules at once, but none may
+run modules of its own meanwhile, as torch.fx changes torch.nn.Module while it traces.
 """
 
 from dataclasses import replace
 from inspect import signature
+from threading import RLock
 from typing import Any
 
 from patterndim.errors import ArgumentError
@@ -17,6 +19,9 @@ from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
 SOURCE = "torch.nn.Module"
+
+#: While torch.fx traces, no other thread can run a module: it changes torch.nn.Module for all.
+TRACING = RLock()
 
 #: Stand in the graph for the sizes of an array, and for the number of inputs.
 SIZES, BATCH = "sizes", "number of inputs"
@@ -42,13 +47,20 @@ def recognises(source: object) -> bool:
 
 def read(source: Any) -> Imported:
     """Network of a module."""
+    with TRACING:
+        return _read(source)
+
+
+def _read(source: Any) -> Imported:
+    source = getattr(source, "_orig_mod", source)  # what torch.compile has wrapped
     torch = framework("torch", "torch")
     arrays = _parameters(source)
     for name, module in source.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             raise ArgumentError(f"{SOURCE} must have no hooks, got some at {name!r}")
+    fx = framework("torch.fx", "torch")
     try:
-        traced = framework("torch.fx", "torch").symbolic_trace(source)
+        traced = fx.symbolic_trace(source)
     except Exception as error:  # whatever the module's own code raises
         raise ArgumentError(f"{SOURCE} must be traceable by torch.fx, got {error}") from error
     traced.graph.eliminate_dead_code()
@@ -62,7 +74,7 @@ def read(source: Any) -> Imported:
     tensor = next(source.parameters())
 
     def outputs(X: FloatArray) -> AnyArray:
-        with torch.no_grad():
+        with TRACING, torch.no_grad():
             inputs = torch.as_tensor(X, dtype=tensor.dtype, device=tensor.device)
             return plain("outputs", source(inputs))
 
