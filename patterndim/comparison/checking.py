@@ -253,7 +253,7 @@ def _checked(
         dimension = local_dimension(network, X, output=output, rng=seed)
         shape = case.reference.J.shape
         if ranks or recipes.affordable(*shape):
-            J = found.given if found.given.shape[2] == shape[2] and finite else case.reference.J
+            J = found.given if found.given.shape == shape and finite else case.reference.J
             double = holds is FLOAT64 and not faults
             counted = tuple(recipes.recipes(J, case.reference.J, double))
         else:
