@@ -1,4 +1,4 @@
-"""The command line: ``patterndim demo``, ``dimension``, ``functional``, ``explain``, ``crosscheck``."""
+"""The command line: ``patterndim COMMAND``, one file of `patterndim.commands` each."""
 
 import argparse
 import os

@@ -1,6 +1,7 @@
 """Cross-checks of plain arrays: faults are named, correct Jacobians never are."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from patterndim.errors import (
     PatterndimError,
     ShapeError,
 )
+from patterndim.formats import read
 from tests.planted import PLANTED, Pipeline, join, mantissa, softmax, transposed
 from tests.strategies import networks, sample
 
@@ -101,11 +103,14 @@ def test_wrong_masks_are_found(rng, kind):
         assert place.sign == np.sign(place.preactivation) == (-1 if mask else 1)
 
 
-def from_masks(network, X, masks):
+def from_masks(network, X, masks, slopes=None):
     """Jacobian (N, n_L, P) of a multilayer perceptron with any masks, input by input."""
+    slopes = (
+        [layer.slope for layer in network.architecture.layers[1:-1]] if slopes is None else slopes
+    )
     a, rows = network.architecture, []
     for n, x in enumerate(X):
-        gates = [np.where(mask[n], 1.0, a.layers[v].slope) for v, mask in enumerate(masks, start=1)]
+        gates = [np.where(mask[n], 1.0, s) for mask, s in zip(masks, slopes, strict=True)]
         h = [x]
         for v, gate in enumerate(gates):
             b = network.biases[v]
@@ -120,6 +125,28 @@ def from_masks(network, X, masks):
                 B = (B @ network.weights[v]) * gates[v - 1]
         rows.append(J)
     return np.array(rows)
+
+
+def test_a_slope_for_every_neuron_is_another_activation(pipeline):
+    slopes = np.random.default_rng(0).uniform(0.1, 0.9, (2, 6))
+    masks = pdm.activation_pattern(pipeline.network, pipeline.X).masks
+    J = from_masks(pipeline.network, pipeline.X, masks, slopes)
+    found = pdm.crosscheck(pipeline.network, pipeline.X, J, ranks=False)
+    assert found.faults[0].name == "wrong activation"
+    assert "are not those of this activation" in found.faults[0].message
+    for place in found.masks:
+        if place.layer == 1 and place.sign < 0:
+            assert place.factor == pytest.approx(slopes[0, place.neuron], rel=1e-9)
+
+
+def test_a_forward_pass_of_another_network_is_a_fault(pipeline, files):
+    imported = read(files / "network.npz")
+    right = replace(imported, outputs=lambda X: pdm.outputs(imported.network, X))
+    assert pdm.crosscheck(right, pipeline.X, pipeline.J(), ranks=False).agrees
+    wrong = replace(imported, outputs=lambda X: pdm.outputs(imported.network, 1.001 * X))
+    found = pdm.crosscheck(wrong, pipeline.X, pipeline.J(), ranks=False)
+    assert [fault.name for fault in found.faults] == ["forward pass"]
+    assert "samples 0 to 19, by up to" in found.faults[0].message
 
 
 def test_two_faults_at_once_are_both_named(pipeline):
