@@ -282,6 +282,15 @@ def test_other_arguments_are_refused(pipeline, monkeypatch):
         pdm.crosscheck(pipeline.network, pipeline.X)
 
 
+@pytest.mark.compiled
+def test_parameters_of_one_name_are_refused(files, pipeline):
+    pytest.importorskip("jax")
+    imported = read(files / "network.npz")
+    same = tuple(replace(parameter, name="w") for parameter in imported.parameters)
+    with pytest.raises(ShapeError, match="model must have one name per parameter, got a name"):
+        pdm.crosscheck(replace(imported, parameters=same), pipeline.X)
+
+
 def test_little_memory_takes_some_of_the_inputs(pipeline):
     def jacobian(X):
         return pipeline.J(X=X)
@@ -304,6 +313,7 @@ def test_assertions_name_the_fault(pipeline):
     assert "largest error" in str(raised.value)
 
 
+@pytest.mark.compiled
 def test_ranks_of_recipes_stand_beside_the_exact_one(pipeline, monkeypatch):
     X = np.random.default_rng(2).normal(size=(60, 5))
     J = pipeline.J(X=X)
