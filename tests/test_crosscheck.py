@@ -283,9 +283,11 @@ def test_other_arguments_are_refused(pipeline, monkeypatch):
 
 
 @pytest.mark.compiled
-def test_parameters_of_one_name_are_refused(files, pipeline):
+def test_parameters_of_one_name_are_refused(pipeline):
     pytest.importorskip("jax")
-    imported = read(files / "network.npz")
+    weights, biases = pipeline.network.weights, pipeline.network.biases
+    imported = read([(W.T, b) for W, b in zip(weights, biases, strict=True)])
+    assert pdm.crosscheck(imported, pipeline.X, ranks=False).agrees
     same = tuple(replace(parameter, name="w") for parameter in imported.parameters)
     with pytest.raises(ShapeError, match="model must have one name per parameter, got a name"):
         pdm.crosscheck(replace(imported, parameters=same), pipeline.X)
@@ -344,10 +346,12 @@ def files(tmp_path, pipeline):
     return tmp_path
 
 
+@pytest.mark.compiled
 def test_the_command_prints_a_table_or_json(files, capsys):
     paths = ["crosscheck", str(files / "network.npz"), str(files / "X.npy"), "--jacobian"]
     assert cli.main([*paths, str(files / "J.npy")]) == 0
     out, err = capsys.readouterr()
+    assert "W1" in out
     assert out.startswith("Agrees to float64\n.npz archive 5-6-6-3, P = 99, H = 12, on 20 inputs")
     assert "exact arithmetic" in out
     assert err == ""
@@ -363,3 +367,10 @@ def test_the_command_prints_a_table_or_json(files, capsys):
     assert len(found["ranks"]) == 3
     assert cli.main([*paths, str(files / "missing.npy")]) == 2
     assert capsys.readouterr().err.startswith("patterndim: error: source must be a readable .npy")
+
+
+@pytest.mark.compiled
+def test_the_command_asks_jax_for_a_jacobian(files, capsys):
+    pytest.importorskip("jax")
+    assert cli.main(["crosscheck", str(files / "network.npz"), str(files / "X.npy")]) == 0
+    assert "Jacobian: jax.jacrev, float64" in capsys.readouterr().out
