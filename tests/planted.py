@@ -155,6 +155,7 @@ PLANTED = [
     Planted(
         "last batch zero", "zero samples", "18, 19 are zero", lambda p: zeroed(p.J(), [18, 19])
     ),
+    Planted("all zero", "zero samples", "every row is zero", lambda p: 0 * p.J()),
     Planted("one input zero", "zero samples", "sample 4", lambda p: zeroed(p.J(), [4])),
     Planted(
         "samples shuffled",

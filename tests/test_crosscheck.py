@@ -1,6 +1,7 @@
 """Cross-checks of plain arrays: faults are named, correct Jacobians never are."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from patterndim.errors import (
     PatterndimError,
     ShapeError,
 )
+from patterndim.formats import read
 from tests.planted import PLANTED, Pipeline, join, mantissa, softmax, transposed
 from tests.strategies import networks, sample
 
@@ -101,11 +103,14 @@ def test_wrong_masks_are_found(rng, kind):
         assert place.sign == np.sign(place.preactivation) == (-1 if mask else 1)
 
 
-def from_masks(network, X, masks):
+def from_masks(network, X, masks, slopes=None):
     """Jacobian (N, n_L, P) of a multilayer perceptron with any masks, input by input."""
+    slopes = (
+        [layer.slope for layer in network.architecture.layers[1:-1]] if slopes is None else slopes
+    )
     a, rows = network.architecture, []
     for n, x in enumerate(X):
-        gates = [np.where(mask[n], 1.0, a.layers[v].slope) for v, mask in enumerate(masks, start=1)]
+        gates = [np.where(mask[n], 1.0, s) for mask, s in zip(masks, slopes, strict=True)]
         h = [x]
         for v, gate in enumerate(gates):
             b = network.biases[v]
@@ -120,6 +125,28 @@ def from_masks(network, X, masks):
                 B = (B @ network.weights[v]) * gates[v - 1]
         rows.append(J)
     return np.array(rows)
+
+
+def test_a_slope_for_every_neuron_is_another_activation(pipeline):
+    slopes = np.random.default_rng(0).uniform(0.1, 0.9, (2, 6))
+    masks = pdm.activation_pattern(pipeline.network, pipeline.X).masks
+    J = from_masks(pipeline.network, pipeline.X, masks, slopes)
+    found = pdm.crosscheck(pipeline.network, pipeline.X, J, ranks=False)
+    assert found.faults[0].name == "wrong activation"
+    assert "are not those of this activation" in found.faults[0].message
+    for place in found.masks:
+        if place.layer == 1 and place.sign < 0:
+            assert place.factor == pytest.approx(slopes[0, place.neuron], rel=1e-9)
+
+
+def test_a_forward_pass_of_another_network_is_a_fault(pipeline, files):
+    imported = read(files / "network.npz")
+    right = replace(imported, outputs=lambda X: pdm.outputs(imported.network, X))
+    assert pdm.crosscheck(right, pipeline.X, pipeline.J(), ranks=False).agrees
+    wrong = replace(imported, outputs=lambda X: pdm.outputs(imported.network, 1.001 * X))
+    found = pdm.crosscheck(wrong, pipeline.X, pipeline.J(), ranks=False)
+    assert [fault.name for fault in found.faults] == ["forward pass"]
+    assert "samples 0 to 19, by up to" in found.faults[0].message
 
 
 def test_two_faults_at_once_are_both_named(pipeline):
@@ -163,7 +190,8 @@ def test_jacobians_in_every_container(pipeline):
         J.reshape(60, -1).tolist(),
         np.asfortranarray(J),
         lambda X: J,
-        lambda theta, X: J,
+        lambda X, chunk=3: J if X.shape == (20, 5) else None,
+        lambda theta, X, chunk=3: J if theta.shape == (99,) else None,
     ):
         assert pdm.crosscheck(pipeline.network, pipeline.X, jacobian, ranks=False).agrees
     one = pdm.Network.random((5, 4, 1), rng=0)
@@ -254,6 +282,17 @@ def test_other_arguments_are_refused(pipeline, monkeypatch):
         pdm.crosscheck(pipeline.network, pipeline.X)
 
 
+@pytest.mark.compiled
+def test_parameters_of_one_name_are_refused(pipeline):
+    pytest.importorskip("jax")
+    weights, biases = pipeline.network.weights, pipeline.network.biases
+    imported = read([(W.T, b) for W, b in zip(weights, biases, strict=True)])
+    assert pdm.crosscheck(imported, pipeline.X, ranks=False).agrees
+    same = tuple(replace(parameter, name="w") for parameter in imported.parameters)
+    with pytest.raises(ShapeError, match="model must have one name per parameter, got a name"):
+        pdm.crosscheck(replace(imported, parameters=same), pipeline.X)
+
+
 def test_little_memory_takes_some_of_the_inputs(pipeline):
     def jacobian(X):
         return pipeline.J(X=X)
@@ -276,6 +315,7 @@ def test_assertions_name_the_fault(pipeline):
     assert "largest error" in str(raised.value)
 
 
+@pytest.mark.compiled
 def test_ranks_of_recipes_stand_beside_the_exact_one(pipeline, monkeypatch):
     X = np.random.default_rng(2).normal(size=(60, 5))
     J = pipeline.J(X=X)
@@ -306,10 +346,12 @@ def files(tmp_path, pipeline):
     return tmp_path
 
 
+@pytest.mark.compiled
 def test_the_command_prints_a_table_or_json(files, capsys):
     paths = ["crosscheck", str(files / "network.npz"), str(files / "X.npy"), "--jacobian"]
     assert cli.main([*paths, str(files / "J.npy")]) == 0
     out, err = capsys.readouterr()
+    assert "W1" in out
     assert out.startswith("Agrees to float64\n.npz archive 5-6-6-3, P = 99, H = 12, on 20 inputs")
     assert "exact arithmetic" in out
     assert err == ""
@@ -325,3 +367,10 @@ def test_the_command_prints_a_table_or_json(files, capsys):
     assert len(found["ranks"]) == 3
     assert cli.main([*paths, str(files / "missing.npy")]) == 2
     assert capsys.readouterr().err.startswith("patterndim: error: source must be a readable .npy")
+
+
+@pytest.mark.compiled
+def test_the_command_asks_jax_for_a_jacobian(files, capsys):
+    pytest.importorskip("jax")
+    assert cli.main(["crosscheck", str(files / "network.npz"), str(files / "X.npy")]) == 0
+    assert "Jacobian: jax.jacrev, float64" in capsys.readouterr().out

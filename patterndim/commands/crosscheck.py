@@ -9,7 +9,8 @@ from typing import Any
 from patterndim.commands.output import heading
 from patterndim.comparison import crosscheck
 from patterndim.comparison.precision import NAMED
-from patterndim.formats import npz, read
+from patterndim.comparison.subject import subject_of
+from patterndim.formats import npz
 from patterndim.progress import ProgressLine
 
 
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     """Run the command and return its exit status: 1 if the Jacobian does not agree."""
-    subject = read(options.network)
+    subject = subject_of(options.network)
     X = npz.read_array(options.inputs)
     J = None if options.jacobian is None else npz.read_array(options.jacobian)
     progress.show("checking")

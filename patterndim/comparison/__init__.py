@@ -3,9 +3,9 @@ Cross-checks of Jacobians that other programs computed.
 
 One file per concern: `layout` reads whatever holds a Jacobian, `autodiff` asks the frameworks for
 theirs, `reference` is the analytic one with a bound on rounding, `precision` imitates rounding;
-`rows`, `columns`, `scales`, `heads`, `inputs`, `masks` and `stale` each recognise faults of one
-kind, `diagnosis` tries them in order.  To add a fault: a function from a `Case` and a precision to
-an `Explanation` or None, and its name in the table of `diagnosis`.
+`rows`, `columns`, `scales`, `heads`, `inputs`, `masks`, `activations` and `stale` each recognise
+faults of one kind, and `diagnosis` tries them in order.  To add a fault: a function from a `Case`
+and a precision to an `Explanation` or None, and its name in the table of `diagnosis`.
 """
 
 from patterndim.comparison.case import Fault, MaskDisagreement

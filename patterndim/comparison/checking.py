@@ -63,7 +63,7 @@ def crosscheck(
         in the order of ``theta`` or of the source; a dict or tree by the names of the parameters,
         or a list in their order, of arrays of shape (N, n_L, ...) or (N * n_L, ...) that end in
         the shape of the parameter; or a function that gives one of these, called with the inputs,
-        or with (theta, inputs) if it takes two arguments.  None: torch differentiates its own
+        or with (theta, inputs) if it must have two arguments.  None: torch differentiates its own
         modules (``torch.func.jacrev``), JAX everything else (``jax.jacrev``, in the precision of
         the model).
     precision : {"float64", "float32", "TF32", "float16", "bfloat16"}, optional
@@ -211,12 +211,14 @@ def _seen(subject: Imported, X: FloatArray) -> tuple[FloatArray, str]:
 def _called(jacobian: Callable[..., Any], subject: Imported, X: FloatArray) -> Any:
     """Result of a user's function, of the inputs or of (theta, inputs)."""
     try:
-        inspect.signature(jacobian).bind(None, None)
-    except TypeError:
-        return jacobian(X.copy())
+        parameters = inspect.signature(jacobian).parameters.values()
     except ValueError:  # a function without a signature
         return jacobian(X.copy())
-    return jacobian(subject.network.theta.copy(), X.copy())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    if len(required) == 2:
+        return jacobian(subject.network.theta.copy(), X.copy())
+    return jacobian(X.copy())
 
 
 def _title(jacobian: Any) -> str:
@@ -251,7 +253,7 @@ def _checked(
         dimension = local_dimension(network, X, output=output, rng=seed)
         shape = case.reference.J.shape
         if ranks or recipes.affordable(*shape):
-            J = found.given if found.given.shape[2] == shape[2] and finite else case.reference.J
+            J = found.given if found.given.shape == shape and finite else case.reference.J
             double = holds is FLOAT64 and not faults
             counted = tuple(recipes.recipes(J, case.reference.J, double))
         else:

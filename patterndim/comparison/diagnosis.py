@@ -76,23 +76,26 @@ def diagnose(case: Case, given: Given, start: Precision) -> Diagnosis:
                 return _diagnosis(case, found, level)
         if any(found is not None and not found.faults for found in fitting):
             break  # what is left is small, and no rounding
-        for found in _found(raw, cases, level):
+        for found in _found(raw, cases, level, 4.0 if level.unit <= start.unit else 64.0):
             return _diagnosis(case, found, level)
     return _unexplained(cases[0][0], start)
 
 
 def _found(
-    raw: Sequence[tuple[Case, Faults]], cases: Sequence[tuple[Case, Faults]], level: Precision
+    raw: Sequence[tuple[Case, Faults]],
+    cases: Sequence[tuple[Case, Faults]],
+    level: Precision,
+    factor: float,
 ) -> Iterator[Explanation]:
-    """Explanations in a precision, the likeliest first; blocks are sought as they came."""
+    """Explanations in a precision, the likeliest first, that are better by a factor than none."""
     for recogniser in RECOGNISERS:
         for other, faults in raw if recogniser is columns.columns else cases:
-            # Unlikely ways to read the rows are not worth the long searches.
+            # Blocks are sought as they came; ways to read rows that are unlikely, not for long.
             unlikely = bool(faults) or other.given.shape != cases[0][0].given.shape
             if unlikely and recogniser not in SHORT:
                 continue
             found = recogniser(other, level)
-            if found is not None and _improves(other, found):
+            if found is not None and _improves(other, found, 64.0 if found.read else factor):
                 yield replace(found, faults=faults + found.faults)
     for remaining in (_bases(raw, level), _bases(cases, level)):
         for other, faults in remaining:
@@ -155,13 +158,13 @@ def noisy(case: Case, found: Explanation, level: Precision) -> bool:
     return errors(case, found)[2] >= 0.25 * case.imitation(level)[2] > 0.0
 
 
-def _improves(case: Case, found: Explanation) -> bool:
+def _improves(case: Case, found: Explanation, factor: float) -> bool:
     """Whether an explanation comes closer than rounding would; masks are read one by one."""
     if found.masks or case.given.shape != case.reference.J.shape:
         return True
     before = np.linalg.norm(case.given - case.reference.J)
     after = np.linalg.norm(found.given - found.expected.J)
-    return bool(after <= before / (64.0 if found.read else 4.0))
+    return bool(after <= before / factor)
 
 
 def _diagnosis(case: Case, found: Explanation, level: Precision) -> Diagnosis:

@@ -8,7 +8,7 @@ import numpy as np
 from patterndim.typing import AnyArray, FloatArray
 
 #: Multiplications of a singular value decomposition that are done unasked, about ten seconds.
-AFFORDABLE = 4e10
+AFFORDABLE = 2e10
 
 
 @dataclass(frozen=True)

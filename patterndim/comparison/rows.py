@@ -91,7 +91,9 @@ def named(
     found, natural = match[match != ZERO], np.flatnonzero(match != ZERO)
     if zero := np.flatnonzero(match == ZERO).tolist():
         text = f"the rows of {listed(what, zero)} are zero"
-        if what == "sample" and zero[-1] == len(match) - 1 and _run(zero):
+        if len(zero) == len(match):
+            text = "every row is zero: no gradient was taken"
+        elif what == "sample" and zero[-1] == len(match) - 1 and _run(zero):
             text += ": the last batch was never written"
         faults.append(Fault(f"zero {what}s", text))
     if len(match) < count and len(set(found.tolist())) == len(found):

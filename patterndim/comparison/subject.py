@@ -1,6 +1,7 @@
 """What is checked: a network, the names of its parameters, and what its source computes."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,11 @@ def subject_of(model: Any) -> Imported:
         return model
     if isinstance(model, Network):
         return Imported(model, named(model), np.dtype(np.float64), "patterndim.Network")
-    return read(model)
+    found = read(model)
+    blocks = named(found.network)
+    if {(p.start, p.stop) for p in found.parameters} == {(p.start, p.stop) for p in blocks}:
+        return found
+    return replace(found, parameters=blocks)  # files of this package hold theta in one piece
 
 
 def named(network: Network) -> tuple[Parameter, ...]:
