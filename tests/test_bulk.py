@@ -172,9 +172,20 @@ def test_failure_probabilities_bound_the_same_minors_as_for_one_network(network,
     thetas = variants(network.theta, rng) * np.exp2(rng.integers(-30, 30, network.theta.size))
     X = np.array([sample(network, rng, 3, integers=False) for _ in thetas])
     largest, lowest = minors.entry_bits(architecture, thetas, X)
+    C = np.eye(architecture.widths[-1])
     for k, theta in enumerate(thetas):
-        assert largest[k] == pytest.approx(failure._largest_entry(architecture, theta, X[k]))
-        assert lowest[k] == failure._lowest_entry(architecture, theta, X[k])
+        assert largest[k] == pytest.approx(failure._largest_entry(architecture, theta, X[k], C))
+        assert lowest[k] == failure._lowest_entry(architecture, theta, X[k], C)
+
+
+def test_bounds_of_larger_networks_have_their_names():
+    """Inputs that are there twice are bounded by `input_bound`, unknown to compiled loops."""
+    architecture = pdm.Architecture.from_widths((40, 20, 10))
+    theta = pdm.Network.random(architecture, rng=0).theta
+    X = np.repeat(np.random.default_rng(0).standard_normal((3, 40)), 2, axis=0)
+    found = pdm.local_dimensions(architecture, [theta, theta], X)
+    assert found.bound.tolist() == ["inputs"] * 2
+    assert found[1].value == found[1].upper == 30
 
 
 def test_failure_probabilities_are_stated_where_nothing_is_proved():
