@@ -31,19 +31,21 @@ TILE = 2**18
 
 
 class Real:
-    """Arithmetic of float64 numbers."""
+    """Arithmetic of floats."""
 
     def encode(self, values: FloatArray) -> FloatArray:
         """Return the values themselves."""
         return values
 
-    def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """Matrix product, shape (m, n), the same for any number of threads."""
-        out = np.zeros((left.shape[0], right.shape[1]))
+    def product(self, left: AnyArray, right: AnyArray) -> AnyArray:
+        """Matrix product, shape (m, n), of float64 or float32, the same for any threads."""
+        out = np.zeros((left.shape[0], right.shape[1]), dtype=left.dtype)
         left, right = np.require(left, None, ["C", "W"]), np.require(right, None, ["C", "W"])
+        double = left.dtype == np.float64
+        accumulate = propagation.accumulate if double else propagation.accumulate_single
 
         def work(start: int, stop: int) -> None:
-            propagation.accumulate(left, right, start, stop, out)
+            accumulate(left, right, start, stop, out)
 
         share_rows(work, out.shape[0], left.size * right.shape[1])
         return out

@@ -13,7 +13,7 @@ import numpy as np
 
 from patterndim.dyadic import IntegerArray, null_vectors
 from patterndim.errors import ShapeError
-from patterndim.typing import FloatArray, IntArray, Output
+from patterndim.typing import AnyArray, FloatArray, IntArray, Output
 from patterndim.validation import choice, float_array, real_array
 
 OUTPUTS = ("affine", "softmax")
@@ -144,8 +144,8 @@ def softmax_jacobian(outputs: FloatArray) -> FloatArray:
     return C
 
 
-def softmax(outputs: FloatArray) -> FloatArray:
-    """Softmax of each row, shape (N, n_L)."""
+def softmax(outputs: AnyArray) -> AnyArray:
+    """Softmax of each row, shape (N, n_L), in its precision."""
     q = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    found: FloatArray = q / q.sum(axis=1, keepdims=True)
+    found: AnyArray = q / q.sum(axis=1, keepdims=True)
     return found

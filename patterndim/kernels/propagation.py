@@ -4,7 +4,7 @@ import math
 
 from numba import njit
 
-from patterndim.typing import BoolArray, FloatArray
+from patterndim.typing import AnyArray, BoolArray, FloatArray
 
 kernel = njit(cache=True, nogil=True)
 
@@ -12,8 +12,7 @@ UNIT = 2.0**-53
 TINY = 2.0**-1022
 
 
-@kernel
-def accumulate(left: FloatArray, right: FloatArray, start: int, stop: int, out: FloatArray) -> None:
+def _accumulate(left: AnyArray, right: AnyArray, start: int, stop: int, out: AnyArray) -> None:
     """Add ``left @ right`` to ``out`` in rows start..stop, in one fixed order of summation."""
     inner, columns = right.shape
     for row in range(start, stop):
@@ -22,6 +21,11 @@ def accumulate(left: FloatArray, right: FloatArray, start: int, stop: int, out: 
             if factor != 0.0:
                 for column in range(columns):
                     out[row, column] += factor * right[k, column]
+
+
+#: Two kernels, each with one signature: for float64 and for float32.
+accumulate = kernel(_accumulate)
+accumulate_single = kernel(_accumulate)
 
 
 @kernel

@@ -7,11 +7,12 @@ BLAS is not used: the last bits of its products depend on the number of threads.
 import numpy as np
 
 from patterndim.architecture import Architecture
-from patterndim.kernels import descent
+from patterndim.arithmetic import Real
 from patterndim.network import Network
-from patterndim.parallel import WORTH_A_THREAD, share_rows
 from patterndim.training.losses import slope
 from patterndim.typing import AnyArray
+
+product = Real().product
 
 
 def gradient(network: Network, X: AnyArray, T: AnyArray, loss: str) -> AnyArray:
@@ -73,25 +74,3 @@ def forward(
             z = z * gates[-1]
         activations.append(z)
     return activations, gates
-
-
-def product(left: AnyArray, right: AnyArray) -> AnyArray:
-    """Matrix product in the precision of its factors, the same for any number of threads."""
-    accumulate = descent.accumulate if left.dtype == np.float64 else descent.accumulate_single
-    out = np.zeros((left.shape[0], right.shape[1]), dtype=left.dtype)
-    left, right = _own(left), _own(right)
-    operations = left.size * right.shape[1]
-    if operations < 2 * WORTH_A_THREAD:
-        accumulate(left, right, 0, len(left), out)
-    else:
-
-        def work(start: int, stop: int) -> None:
-            accumulate(left, right, start, stop, out)
-
-        share_rows(work, len(out), operations)
-    return out
-
-
-def _own(array: AnyArray) -> AnyArray:
-    """C-contiguous and writable, so that kernels see one signature."""
-    return array if array.flags.c_contiguous and array.flags.writeable else array.copy()

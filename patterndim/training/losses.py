@@ -3,6 +3,7 @@
 import numpy as np
 
 from patterndim.errors import ArgumentError, KindError, ShapeError
+from patterndim.heads import softmax
 from patterndim.typing import AnyArray, ArrayLike
 from patterndim.validation import float_array, real_array
 
@@ -38,7 +39,6 @@ def slope(outputs: AnyArray, T: AnyArray, loss: str) -> AnyArray:
     if loss == "square":
         difference: AnyArray = outputs - T
         return difference
-    probabilities: AnyArray = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1)[:, np.newaxis]
+    probabilities: AnyArray = softmax(outputs)
     probabilities[np.arange(len(T)), T] -= 1.0
     return probabilities
