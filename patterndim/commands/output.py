@@ -22,7 +22,12 @@ BOUNDS = {
 
 def add_network(parser: argparse.ArgumentParser, *, inputs: bool) -> None:
     """Options of all commands about a saved network, and its sample if it needs one."""
-    parser.add_argument("network", type=Path, metavar="NET.npz", help="written by patterndim.save")
+    parser.add_argument(
+        "network",
+        type=Path,
+        metavar="NET",
+        help="file of a network: .npz, .safetensors, .pt, .keras",
+    )
     if inputs:
         parser.add_argument(
             "inputs", type=Path, metavar="X.npy", help="array (N, n_0) by numpy.save"
