@@ -416,6 +416,7 @@ def test_results_are_bit_identical_for_any_number_of_threads():
 
 
 @pytest.mark.compiled
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")  # of JAX, if it was imported
 def test_calls_are_safe_from_several_threads_and_after_a_fork():
     import multiprocessing
     from concurrent.futures import ThreadPoolExecutor

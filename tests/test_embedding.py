@@ -206,6 +206,7 @@ def answers(seed):
 
 @pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")  # of JAX, if it was imported
 def test_calls_at_once_in_threads_processes_and_after_a_fork():
     joblib = pytest.importorskip("joblib")
     expected = [answers(seed) for seed in range(4)]
