@@ -13,12 +13,16 @@ import numpy as np
 
 from patterndim.dyadic import IntegerArray, null_vectors
 from patterndim.errors import ShapeError
+from patterndim.kernels import rank_modulo, to_residues
 from patterndim.typing import AnyArray, FloatArray, IntArray, Output
 from patterndim.validation import choice, float_array, real_array
 
 OUTPUTS = ("affine", "softmax")
-#: Most entries of C for which the exact kernel is worth finding.
+#: Most entries of C, and most products of machine words in the elimination of one C_x, for which
+#: the exact kernel is worth finding.
 EXACT = 2**20
+#: Prime below 2**23 modulo which full ranks are proved.
+MODULUS = 8_388_593
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +83,10 @@ class Head:
         if self.name == "softmax":
             return np.ones((1, outputs), dtype=object)
         stack = self.C.reshape(-1, self.count, outputs)
+        if _full(stack.reshape(-1, outputs)[: 4 * outputs]):
+            return np.zeros((0, outputs), dtype=object)
         hidden = np.eye(outputs, dtype=np.int64).astype(object)
-        if self.C.size > EXACT:
+        if self.C.size > EXACT or _work(self.C) > EXACT:
             return hidden[~self.reach.any(axis=tuple(range(self.C.ndim - 1)))]
         for C in stack:
             if len(hidden):
@@ -111,6 +117,22 @@ class Head:
         np.logical_or.at(taken, groups, self.reach[:, 0] > 0.0)
         found: IntArray = np.minimum(taken.sum(axis=1), self.span)
         return found
+
+
+def _full(rows: FloatArray) -> bool:
+    """Whether the columns are independent, for certain: a rank modulo a prime is a lower bound."""
+    residues = np.empty(rows.shape)
+    to_residues(rows, MODULUS, residues)
+    return bool(rank_modulo(residues, MODULUS) == rows.shape[1])
+
+
+def _work(C: FloatArray) -> float:
+    """Products of words of 64 bits in the elimination of one C_x, roughly."""
+    count, outputs = C.shape[-2:]
+    exponents = np.frexp(C[C != 0.0])[1]
+    bits = 53.0 + (int(np.ptp(exponents)) if exponents.size else 0)
+    least = min(count, outputs)
+    return float(count * outputs * least * max(1.0, least * bits / 64.0))
 
 
 def output_map(outputs: int, output: str) -> FloatArray:

@@ -254,6 +254,16 @@ def test_a_large_head_has_certain_bounds_without_its_kernel(monkeypatch):
     assert head.ranks(1).tolist() == [2]
 
 
+def test_heads_of_many_outputs_take_no_exact_elimination(monkeypatch):
+    monkeypatch.setattr("patterndim.heads.null_vectors", None)
+    rng = np.random.default_rng(0)
+    C = rng.standard_normal((60, 60)) * 2.0 ** rng.integers(-500, 500, (60, 60))
+    assert Head.of(C, 60).span == 60
+    C[:, 1] = C[:, 0]
+    C[:, 2] = 0.0
+    assert Head.of(C, 60).hidden.nonzero()[1].tolist() == [2]
+
+
 NETWORK = pdm.Network.random((2, 3, 2), rng=0)
 ONES = np.ones((4, 2))
 
