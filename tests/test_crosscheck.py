@@ -374,3 +374,13 @@ def test_the_command_asks_jax_for_a_jacobian(files, capsys):
     pytest.importorskip("jax")
     assert cli.main(["crosscheck", str(files / "network.npz"), str(files / "X.npy")]) == 0
     assert "Jacobian: jax.jacrev, float64" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "plant", [lambda J: -J, lambda J: 0 * J, lambda J: 3 * J], ids=["-1", "0", "3"]
+)
+def test_entries_in_float16_are_compared(pipeline, plant):
+    for J, agrees in ((pipeline.J(), True), (plant(pipeline.J()), False)):
+        half = J.astype(np.float16)
+        found = pdm.crosscheck(pipeline.network, pipeline.X, half, precision="float16", ranks=False)
+        assert found.agrees is agrees, found

@@ -402,3 +402,15 @@ def test_the_derivative_at_exact_zeros_is_told(jax, torch):
         assert f"is taken as {factor:g}" in found.faults[0].message
         assert {(place.sign, place.factor) for place in found.masks} == {(0, factor)}
         assert "tie" in str(found)
+
+
+@pytest.mark.parametrize("head", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_confident_heads_are_right(pipeline, torch, head):
+    """Where q is almost 1, the 1 - q in a derivative has lost most of its digits."""
+    nn = torch.nn
+    end = getattr(nn, head)(*((1,) if head != "Sigmoid" else ()))
+    model = nn.Sequential(nn.Linear(7, 8), nn.ReLU(), nn.Linear(8, 4), end).to(pipeline.dtype)
+    with torch.no_grad():
+        model[2].weight *= 40
+    found = pdm.crosscheck(model, sample(), ranks=False)
+    assert found.agrees, found

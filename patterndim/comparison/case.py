@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from patterndim.arithmetic import Real
-from patterndim.comparison.precision import FLOAT32, FLOAT64, Precision
+from patterndim.comparison.precision import FLOAT16, FLOAT32, FLOAT64, Precision
 from patterndim.comparison.reference import Expected, expected, head, jacobian, operations
 from patterndim.factors import gates, propagate
 from patterndim.formats.imported import Parameter
@@ -163,7 +163,8 @@ class Case:
     def ratio(self, given: FloatArray, exact: Expected) -> FloatArray:
         """Errors over what is added up in an entry; infinite where nothing is but something is."""
         error = np.abs(given - exact.J)
-        floor = self.smallest / FLOAT32.unit
+        # Smaller numbers may have been flushed to zero, but float16 has few that are larger.
+        floor = min(self.smallest / FLOAT32.unit, FLOAT16.smallest)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = error / (exact.size + floor)
         return np.where(error == 0.0, 0.0, ratio)
