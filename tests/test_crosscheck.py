@@ -384,3 +384,21 @@ def test_entries_in_float16_are_compared(pipeline, plant):
         half = J.astype(np.float16)
         found = pdm.crosscheck(pipeline.network, pipeline.X, half, precision="float16", ranks=False)
         assert found.agrees is agrees, found
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_blocks_have_the_shapes_of_their_source(pipeline, named):
+    """Here (in, out): all of them as theta has them are all transposed."""
+    network, N, K = pipeline.network, len(pipeline.X), pipeline.network.widths[-1]
+    model = read([(W.T, b) for W, b in zip(network.weights, network.biases, strict=True)])
+    right, turned = {}, {}
+    for p in model.parameters:
+        block = pipeline.J()[..., p.start : p.stop].reshape(N, K, *p.shape[::-1])
+        turned[p.name] = block
+        right[p.name] = block.swapaxes(2, 3) if p.transposed else block
+    assert any(p.transposed for p in model.parameters)
+    for blocks, faults in ((right, []), (turned, ["transposed weight"])):
+        given = blocks if named else list(blocks.values())
+        found = pdm.crosscheck(model, pipeline.X, given, ranks=False)
+        assert [fault.name for fault in found.faults] == faults, found
+        assert all(block.wrong == 0 for block in found.blocks) is found.agrees

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import patterndim as pdm
+from patterndim.comparison.autodiff import differentiated
+from patterndim.formats import read
 
 pytestmark = pytest.mark.compiled
 N = 24
@@ -414,3 +416,12 @@ def test_confident_heads_are_right(pipeline, torch, head):
         model[2].weight *= 40
     found = pdm.crosscheck(model, sample(), ranks=False)
     assert found.agrees, found
+
+
+def test_modules_that_work_in_place_leave_the_inputs_alone(torch):
+    nn = torch.nn
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(7, 4)).double()
+    X = sample()
+    blocks, _ = differentiated(model, read(model), X)
+    assert blocks["1.weight"].shape == (N, 4, 4, 7)
+    assert np.array_equal(X, sample())

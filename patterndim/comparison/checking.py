@@ -239,7 +239,8 @@ def _checked(
     array = given.shapings[0][0]
     holds = held(given, stored(array))
     start = next(level for level in LEVELS if level.unit >= max(holds.unit, wanted.unit))
-    case = Case(network, X, array, head_of(subject), subject.parameters, holds.smallest)
+    head, ordered = head_of(subject), given.ordered
+    case = Case(network, X, array, head, subject.parameters, holds.smallest, ordered)
     finite = bool(np.isfinite(array).all())
     found = diagnose(case, given, start) if finite else not_finite(case)
     coarse, more = precision_fault(case, found, given, holds, wanted)

@@ -66,7 +66,7 @@ def diagnose(case: Case, given: Given, start: Precision) -> Diagnosis:
         for other, faults in raw if level.unit <= start.unit else ():
             if (found := _natural(other, faults, level)) is not None:
                 return _diagnosis(case, found, level)
-    cases = list(_in_theta(raw, given.ordered))
+    cases = list(_in_theta(raw))
     for level in LEVELS:
         if level.unit < given.precision.unit:
             continue
@@ -104,18 +104,17 @@ def _found(
                     yield replace(found, faults=faults + found.faults)
 
 
-def _in_theta(raw: Sequence[tuple[Case, Faults]], ordered: bool) -> Iterator[tuple[Case, Faults]]:
+def _in_theta(raw: Sequence[tuple[Case, Faults]]) -> Iterator[tuple[Case, Faults]]:
     """Jacobians with their columns in the order of theta, for each layout that they may have."""
     for case, faults in raw:
         if case.given.shape[2] != case.network.parameter_count:
             yield case, faults
             continue
-        layouts = columns.natural(case.parameters)
-        layouts = layouts[1:2] if ordered else layouts
+        layouts = columns.natural(case)
         for i, pieces in enumerate(layouts):
             if pieces not in layouts[:i]:
                 given = columns.gather(case.given, pieces, case.network.parameter_count)
-                yield case.replace(given), faults
+                yield case.replace(given, ordered=False), faults
 
 
 def _natural(case: Case, faults: Faults, level: Precision) -> Explanation | None:

@@ -26,7 +26,7 @@ def block_errors(
     """Errors by block and the worst entry, before faults are undone if shapes allow it."""
     exact, given = case.reference, found.given
     if case.given.shape == exact.J.shape:
-        layouts = natural(case.parameters)
+        layouts = natural(case)
         ways = [gather(case.given, pieces, exact.J.shape[2]) for pieces in layouts]
         given = min(ways, key=lambda way: float(np.nan_to_num(np.abs(way - exact.J)).sum()))
     count = min(len(given), len(exact.J))
