@@ -402,3 +402,36 @@ def test_blocks_have_the_shapes_of_their_source(pipeline, named):
         found = pdm.crosscheck(model, pipeline.X, given, ranks=False)
         assert [fault.name for fault in found.faults] == faults, found
         assert all(block.wrong == 0 for block in found.blocks) is found.agrees
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1e307, 1e-300, 5e-324])
+def test_factors_near_the_ends_of_the_numbers(pipeline, factor):
+    found = pdm.crosscheck(pipeline.network, pipeline.X, pipeline.J() * factor, ranks=False)
+    assert [fault.name for fault in found.faults] == ["scaled"]
+    assert len(found.faults[0].message) < 60
+
+
+def test_a_jacobian_of_the_largest_numbers_is_at_fault(pipeline):
+    J = pipeline.J()
+    found = pdm.crosscheck(pipeline.network, pipeline.X, np.sign(J) * 1.7e308, ranks=False)
+    assert [fault.name for fault in found.faults] == ["unexplained"]
+
+
+def test_a_factor_of_zero_between_inputs_is_no_division():
+    network = pdm.Network.from_layers([[[1.0]]], [[0.0]])
+    found = pdm.crosscheck(network, [[1], [2]], [[2, 1], [-1, 1]], ranks=False)
+    assert [fault.name for fault in found.faults] == ["wrong inputs"]
+
+
+def test_a_jacobian_must_be_an_array_without_gaps(pipeline):
+    with pytest.raises(ShapeError, match="jacobian must be a rectangular array, got"):
+        pdm.crosscheck(pipeline.network, pipeline.X, [[1, 2], [3]])
+    with pytest.raises(KindError, match="jacobian must not have masked entries"):
+        pdm.crosscheck(pipeline.network, pipeline.X, np.ma.masked_less(pipeline.J(), 0.0))
+
+
+def test_one_dead_input_in_several_places(pipeline):
+    J = pipeline.J()[[0, 1, 2, 0, 0]]
+    found = pdm.crosscheck(pipeline.network, pipeline.X[:5], J, ranks=False)
+    assert found.faults[0].message == "sample 0 stands in several places"

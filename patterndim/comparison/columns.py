@@ -14,6 +14,9 @@ from patterndim.typing import FloatArray
 #: Comparisons of blocks at most in one search.
 SEARCH = 4000
 
+#: A factor beyond this is no count of anything.
+HUGE = 1e9
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -178,12 +181,15 @@ def proportion(given: FloatArray, J: FloatArray) -> float | None:
     square = float(np.vdot(J, J))
     if np.count_nonzero(J) < 2 or not np.isfinite(square) or square == 0.0:
         return None
-    factor = float(np.vdot(J, given)) / square
-    return rounded(factor) if factor else None
+    largest = float(np.abs(given).max())
+    factor = float(np.vdot(J, given / (largest or 1.0))) / square * largest
+    return rounded(factor) if factor and np.isfinite(factor) else None
 
 
 def rounded(factor: float) -> float:
     """The simple number that a number found from rounded ones stands for."""
+    if not 1.0 / HUGE < abs(factor) < HUGE:
+        return factor
     for simple in (round(factor), 1.0 / round(1.0 / factor) if abs(factor) < 1.0 else 0.0):
         if simple and abs(factor / simple - 1.0) < 1e-5:
             return float(simple)
@@ -279,7 +285,7 @@ def scaled(factor: float, what: str, inputs: int, outputs: int) -> Fault:
     """Fault of a constant factor, with its likely origin."""
     if factor == -1.0:
         return Fault("sign flipped", f"{what} multiplied by -1")
-    divisor = round(1.0 / factor) if 0.0 < factor < 1.0 else 0
+    divisor = round(1.0 / factor) if 1.0 / HUGE < factor < 1.0 else 0
     if not divisor or factor != 1.0 / divisor:
         return Fault("scaled", f"{what} multiplied by {factor:.6g}")
     origins = {
