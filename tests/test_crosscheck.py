@@ -435,3 +435,14 @@ def test_one_dead_input_in_several_places(pipeline):
     J = pipeline.J()[[0, 1, 2, 0, 0]]
     found = pdm.crosscheck(pipeline.network, pipeline.X[:5], J, ranks=False)
     assert found.faults[0].message == "sample 0 stands in several places"
+
+
+@pytest.mark.parametrize(("precision", "factor"), [("bfloat16", 1.1), ("TF32", 0.99)])
+def test_a_factor_does_not_hide_in_a_coarse_precision(pipeline, precision, factor):
+    options = {"precision": precision, "ranks": False}
+    bits = {"bfloat16": 8, "TF32": 11}[precision]
+    assert pdm.crosscheck(pipeline.network, pipeline.X, mantissa(pipeline.J(), bits), **options)
+    found = pdm.crosscheck(pipeline.network, pipeline.X, pipeline.J() * factor, **options)
+    assert [str(fault) for fault in found.faults] == [
+        f"scaled: all entries are multiplied by {factor}"
+    ]

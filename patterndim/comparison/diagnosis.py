@@ -8,7 +8,7 @@ import numpy as np
 from patterndim.comparison import activations, columns, heads, inputs, masks, rows, scales, stale
 from patterndim.comparison.case import Case, Explanation, Fault, MaskDisagreement, Recogniser
 from patterndim.comparison.layout import Given
-from patterndim.comparison.precision import FLOAT64, LEVELS, Precision
+from patterndim.comparison.precision import FLOAT32, FLOAT64, LEVELS, Precision
 from patterndim.typing import BoolArray, FloatArray
 
 Faults = tuple[Fault, ...]
@@ -65,7 +65,7 @@ def diagnose(case: Case, given: Given, start: Precision) -> Diagnosis:
     for level in LEVELS:
         for other, faults in raw if level.unit <= start.unit else ():
             if (found := _natural(other, faults, level)) is not None:
-                return _diagnosis(case, found, level)
+                return _diagnosis(case, _without_factor(case, found, level), level)
     cases = list(_in_theta(raw))
     for level in LEVELS:
         if level.unit < given.precision.unit:
@@ -120,6 +120,14 @@ def _in_theta(raw: Sequence[tuple[Case, Faults]]) -> Iterator[tuple[Case, Faults
 def _natural(case: Case, faults: Faults, level: Precision) -> Explanation | None:
     found = columns.source_order(case, level)
     return None if found is None else replace(found, faults=faults)
+
+
+def _without_factor(case: Case, found: Explanation, level: Precision) -> Explanation:
+    """An agreement, unless a factor hides in what a coarse precision allows."""
+    if level.unit <= FLOAT32.unit or not scales.systematic(case, found, level):
+        return found
+    other = scales.multiplied(case.replace(found.given, ordered=False), level)
+    return found if other is None else replace(other, faults=found.faults + other.faults)
 
 
 def _bases(cases: Sequence[tuple[Case, Faults]], level: Precision) -> Iterator[tuple[Case, Faults]]:
