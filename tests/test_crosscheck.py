@@ -374,3 +374,75 @@ def test_the_command_asks_jax_for_a_jacobian(files, capsys):
     pytest.importorskip("jax")
     assert cli.main(["crosscheck", str(files / "network.npz"), str(files / "X.npy")]) == 0
     assert "Jacobian: jax.jacrev, float64" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "plant", [lambda J: -J, lambda J: 0 * J, lambda J: 3 * J], ids=["-1", "0", "3"]
+)
+def test_entries_in_float16_are_compared(pipeline, plant):
+    for J, agrees in ((pipeline.J(), True), (plant(pipeline.J()), False)):
+        half = J.astype(np.float16)
+        found = pdm.crosscheck(pipeline.network, pipeline.X, half, precision="float16", ranks=False)
+        assert found.agrees is agrees, found
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_blocks_have_the_shapes_of_their_source(pipeline, named):
+    """Here (in, out): all of them as theta has them are all transposed."""
+    network, N, K = pipeline.network, len(pipeline.X), pipeline.network.widths[-1]
+    model = read([(W.T, b) for W, b in zip(network.weights, network.biases, strict=True)])
+    right, turned = {}, {}
+    for p in model.parameters:
+        block = pipeline.J()[..., p.start : p.stop].reshape(N, K, *p.shape[::-1])
+        turned[p.name] = block
+        right[p.name] = block.swapaxes(2, 3) if p.transposed else block
+    assert any(p.transposed for p in model.parameters)
+    for blocks, faults in ((right, []), (turned, ["transposed weight"])):
+        given = blocks if named else list(blocks.values())
+        found = pdm.crosscheck(model, pipeline.X, given, ranks=False)
+        assert [fault.name for fault in found.faults] == faults, found
+        assert all(block.wrong == 0 for block in found.blocks) is found.agrees
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1e307, 1e-300, 5e-324])
+def test_factors_near_the_ends_of_the_numbers(pipeline, factor):
+    found = pdm.crosscheck(pipeline.network, pipeline.X, pipeline.J() * factor, ranks=False)
+    assert [fault.name for fault in found.faults] == ["scaled"]
+    assert len(found.faults[0].message) < 60
+
+
+def test_a_jacobian_of_the_largest_numbers_is_at_fault(pipeline):
+    J = pipeline.J()
+    found = pdm.crosscheck(pipeline.network, pipeline.X, np.sign(J) * 1.7e308, ranks=False)
+    assert [fault.name for fault in found.faults] == ["unexplained"]
+
+
+def test_a_factor_of_zero_between_inputs_is_no_division():
+    network = pdm.Network.from_layers([[[1.0]]], [[0.0]])
+    found = pdm.crosscheck(network, [[1], [2]], [[2, 1], [-1, 1]], ranks=False)
+    assert [fault.name for fault in found.faults] == ["wrong inputs"]
+
+
+def test_a_jacobian_must_be_an_array_without_gaps(pipeline):
+    with pytest.raises(ShapeError, match="jacobian must be a rectangular array, got"):
+        pdm.crosscheck(pipeline.network, pipeline.X, [[1, 2], [3]])
+    with pytest.raises(KindError, match="jacobian must not have masked entries"):
+        pdm.crosscheck(pipeline.network, pipeline.X, np.ma.masked_less(pipeline.J(), 0.0))
+
+
+def test_one_dead_input_in_several_places(pipeline):
+    J = pipeline.J()[[0, 1, 2, 0, 0]]
+    found = pdm.crosscheck(pipeline.network, pipeline.X[:5], J, ranks=False)
+    assert found.faults[0].message == "sample 0 stands in several places"
+
+
+@pytest.mark.parametrize(("precision", "factor"), [("bfloat16", 1.1), ("TF32", 0.99)])
+def test_a_factor_does_not_hide_in_a_coarse_precision(pipeline, precision, factor):
+    options = {"precision": precision, "ranks": False}
+    bits = {"bfloat16": 8, "TF32": 11}[precision]
+    assert pdm.crosscheck(pipeline.network, pipeline.X, mantissa(pipeline.J(), bits), **options)
+    found = pdm.crosscheck(pipeline.network, pipeline.X, pipeline.J() * factor, **options)
+    assert [str(fault) for fault in found.faults] == [
+        f"scaled: all entries are multiplied by {factor}"
+    ]

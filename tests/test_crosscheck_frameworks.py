@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 import patterndim as pdm
+from patterndim.comparison.autodiff import differentiated
+from patterndim.errors import ArgumentError, KindError
+from patterndim.formats import read
 
 pytestmark = pytest.mark.compiled
 N = 24
@@ -402,3 +405,58 @@ def test_the_derivative_at_exact_zeros_is_told(jax, torch):
         assert f"is taken as {factor:g}" in found.faults[0].message
         assert {(place.sign, place.factor) for place in found.masks} == {(0, factor)}
         assert "tie" in str(found)
+
+
+@pytest.mark.parametrize("head", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_confident_heads_are_right(pipeline, torch, head):
+    """Where q is almost 1, the 1 - q in a derivative has lost most of its digits."""
+    nn = torch.nn
+    end = getattr(nn, head)(*((1,) if head != "Sigmoid" else ()))
+    model = nn.Sequential(nn.Linear(7, 8), nn.ReLU(), nn.Linear(8, 4), end).to(pipeline.dtype)
+    with torch.no_grad():
+        model[2].weight *= 40
+    found = pdm.crosscheck(model, sample(), ranks=False)
+    assert found.agrees, found
+
+
+def test_modules_that_work_in_place_leave_the_inputs_alone(torch):
+    nn = torch.nn
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(7, 4)).double()
+    X = sample()
+    blocks, _ = differentiated(model, read(model), X)
+    assert blocks["1.weight"].shape == (N, 4, 4, 7)
+    assert np.array_equal(X, sample())
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_models_of_half_precision_agree_to_it(torch, name):
+    model = TorchPipeline(torch, getattr(torch, name)).model
+    for precision in (None, name):
+        found = pdm.crosscheck(model, sample(), precision=precision, ranks=False)
+        assert found.verdict == f"agrees to {name}", found
+    found = pdm.crosscheck(model, sample(), precision="float32", ranks=False)
+    assert [fault.name for fault in found.faults] == [f"{name} precision"]
+
+
+def test_flax_modules_of_bfloat16_agree_to_it(jax):
+    nnx = pytest.importorskip("flax.nnx")
+    options = {"rngs": nnx.Rngs(0), "param_dtype": "bfloat16"}
+    model = nnx.Sequential(nnx.Linear(7, 8, **options), nnx.relu, nnx.Linear(8, 4, **options))
+    assert pdm.crosscheck(model, sample(), ranks=False).verdict == "agrees to bfloat16"
+
+
+def test_compiled_modules_are_differentiated_as_they_were(pipeline, torch):
+    compiled = torch.compile(pipeline.model, backend="eager")
+    assert pdm.crosscheck(compiled, sample(), ranks=False).agrees
+    blocks = {f"_orig_mod.{name}": block for name, block in pipeline.blocks().items()}
+    assert pdm.crosscheck(compiled, sample(), blocks, ranks=False).agrees
+
+
+def test_modules_of_several_precisions_and_sparse_jacobians_are_refused(torch):
+    model = TorchPipeline(torch, torch.float32).model
+    J = pdm.parameter_jacobian(pdm.load(model), sample())
+    with pytest.raises(KindError, match="jacobian must be readable by numpy, got Tensor"):
+        pdm.crosscheck(model, sample(), torch.tensor(J).to_sparse())
+    model[0].double()
+    with pytest.raises(ArgumentError, match="of one precision, got float32, float64"):
+        pdm.crosscheck(model, sample())

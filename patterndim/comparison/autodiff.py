@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from patterndim.comparison.precision import NAMED, Precision
 from patterndim.comparison.subject import arrays_of, head_of
 from patterndim.errors import ArgumentError
 from patterndim.formats.imported import Imported
@@ -30,6 +31,7 @@ def differentiated(model: Any, subject: Imported, X: FloatArray) -> tuple[dict[s
         If it takes JAX and that is not installed.
     """
     torch = sys.modules.get("torch")
+    model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     if torch is not None and isinstance(model, torch.nn.Module):
         return _torch(torch, model, X), "torch.func.jacrev"
     if (pair := _function(model)) is not None:
@@ -40,6 +42,30 @@ def differentiated(model: Any, subject: Imported, X: FloatArray) -> tuple[dict[s
             "while JAX is not installed, got None"
         )
     return _jax(subject, X), "jax.jacrev"
+
+
+def precision_of(model: Any, subject: Imported) -> Precision:
+    """
+    Precision that a model asks for: of its arrays, even if JAX would compute in another.
+
+    Raises
+    ------
+    ArgumentError
+        If it is a torch module with parameters of several, which torch does not multiply.
+    """
+    torch, leaves = sys.modules.get("torch"), []
+    module = torch is not None and isinstance(model, torch.nn.Module)
+    if module:
+        leaves = list(model.parameters())
+    elif (pair := _function(model)) is not None:
+        leaves = sys.modules["jax"].tree.leaves(pair[1])
+    names = {str(getattr(leaf, "dtype", "")).removeprefix("torch.") for leaf in leaves}
+    if module and len(names) > 1:
+        raise ArgumentError(
+            f"model must have parameters of one precision, got {', '.join(sorted(names))}"
+        )
+    found = [NAMED[name] for name in names if name in NAMED]
+    return min(found, key=lambda level: level.unit, default=NAMED[subject.dtype.name])
 
 
 def _steps(rows: int, entries: int) -> int:
@@ -58,7 +84,8 @@ def _torch(torch: Any, module: Any, X: FloatArray) -> dict[str, Any]:
     jacobian = torch.func.jacrev(outputs)
     # Noise of a model in training mode is a fault to be found, not an error.
     batched = torch.func.vmap(jacobian, in_dims=(None, 0), randomness="different")
-    samples = torch.as_tensor(X).to(dtype=some.dtype, device=some.device)
+    # A copy: a module may work in place.
+    samples = torch.tensor(X, dtype=some.dtype, device=some.device)
     step = _steps(len(X), sum(value.numel() for value in parameters.values()))
     parts = [batched(parameters, samples[i : i + step]) for i in range(0, len(X), step)]
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parameters}
@@ -92,8 +119,8 @@ def _jax_function(
     batched = jax.jit(jax.vmap(jax.jacrev(outputs), in_axes=(None, 0)))
     found: dict[str, list[Any]] = {}
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(parameters))
-    dtype = np.result_type(np.float16, *(leaf.dtype for leaf in jax.tree.leaves(parameters)))
-    samples = jax.numpy.asarray(X, jax.dtypes.canonicalize_dtype(dtype))
+    dtype = jax.numpy.result_type(float, *jax.tree.leaves(parameters))
+    samples = jax.numpy.asarray(X, dtype)
     step = _steps(len(X), count)
     for i in range(0, len(X), step):
         tree = batched(parameters, samples[i : i + step])

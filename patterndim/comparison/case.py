@@ -1,13 +1,13 @@
 """What a recogniser of faults looks at: a given Jacobian, the analytic one, and what is allowed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from patterndim.arithmetic import Real
-from patterndim.comparison.precision import FLOAT32, FLOAT64, Precision
+from patterndim.comparison.precision import FLOAT16, FLOAT32, FLOAT64, Precision
 from patterndim.comparison.reference import Expected, expected, head, jacobian, operations
 from patterndim.factors import gates, propagate
 from patterndim.formats.imported import Parameter
@@ -95,6 +95,8 @@ class Case:
         Blocks of columns, in the order of the source.
     smallest : float
         Smallest number of full precision in the type of the given entries.
+    ordered : bool
+        Whether the columns came block by block, in the shapes of the source for certain.
     """
 
     network: Network
@@ -103,6 +105,7 @@ class Case:
     head: str
     parameters: tuple[Parameter, ...]
     smallest: float = FLOAT64.smallest
+    ordered: bool = False
 
     @cached_property
     def pattern(self) -> ActivationPattern:
@@ -163,7 +166,8 @@ class Case:
     def ratio(self, given: FloatArray, exact: Expected) -> FloatArray:
         """Errors over what is added up in an entry; infinite where nothing is but something is."""
         error = np.abs(given - exact.J)
-        floor = self.smallest / FLOAT32.unit
+        # Smaller numbers may have been flushed to zero, but float16 has few that are larger.
+        floor = min(self.smallest / FLOAT32.unit, FLOAT16.smallest)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = error / (exact.size + floor)
         return np.where(error == 0.0, 0.0, ratio)
@@ -199,9 +203,10 @@ class Case:
                 gates_ = gates(network.architecture, activation_pattern(network, X).masks)
         return expected(network, X, gates_, self.head if name is None else name, forward=forward)
 
-    def replace(self, given: FloatArray) -> "Case":
+    def replace(self, given: FloatArray, *, ordered: bool | None = None) -> "Case":
         """The same about another Jacobian; what has been computed stays."""
-        other = Case(self.network, self.X, given, self.head, self.parameters, self.smallest)
+        ordered = self.ordered if ordered is None else ordered
+        other = replace(self, given=given, ordered=ordered)
         known = ("pattern", "gates", "reference", "_imitations", "probe")
         other.__dict__.update({name: vars(self)[name] for name in known if name in vars(self)})
         return other
@@ -209,8 +214,7 @@ class Case:
     def subset(self, samples: slice | BoolArray, given: FloatArray | None = None) -> "Case":
         """The same about some samples."""
         given = self.given[samples] if given is None else given
-        X = self.X[samples]
-        other = Case(self.network, X, given, self.head, self.parameters, self.smallest)
+        other = replace(self, X=self.X[samples], given=given)
         other.__dict__["_imitations"] = self._imitations
         return other
 
@@ -232,7 +236,7 @@ class Case:
 
     def behind(self, head_: str) -> "Case":
         """The same behind another head."""
-        return Case(self.network, self.X, self.given, head_, self.parameters, self.smallest)
+        return replace(self, head=head_)
 
 
 Recogniser = Callable[[Case, Precision], Explanation | None]

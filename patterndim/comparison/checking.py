@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from patterndim.comparison import recipes
-from patterndim.comparison.autodiff import differentiated
+from patterndim.comparison.autodiff import differentiated, precision_of
 from patterndim.comparison.case import Case
 from patterndim.comparison.diagnosis import diagnose
 from patterndim.comparison.layout import Given, arranged
@@ -18,10 +18,10 @@ from patterndim.comparison.measure import (
     not_finite,
     precision_fault,
 )
-from patterndim.comparison.precision import FLOAT64, LEVELS, NAMED, Precision, stored
+from patterndim.comparison.precision import BFLOAT16, FLOAT64, LEVELS, NAMED, Precision, stored
 from patterndim.comparison.recipes import RecipeRank
 from patterndim.comparison.result import CrossCheck
-from patterndim.comparison.subject import head_of, precision_of, sample_of, subject_of
+from patterndim.comparison.subject import head_of, sample_of, subject_of
 from patterndim.dimension import Dimension, local_dimension
 from patterndim.errors import MemoryLimitError, MismatchError
 from patterndim.formats.imported import Imported
@@ -118,13 +118,13 @@ def crosscheck(
         choice("precision", precision, tuple(NAMED))
     limit, seed = byte_count(memory) or 0, as_seed(rng)
     subject = subject_of(model)
-    X = sample_of(subject, inputs)
+    X, own = sample_of(subject, inputs), precision_of(model, subject)
     notes = []
     fixed = jacobian is not None and not callable(jacobian)
     X, note = _affordable(subject, X, limit, seed, fixed)
     notes += [note] if note else []
     if jacobian is None:
-        X, note = _seen(subject, X)
+        X, note = _seen(subject, X, own)
         notes += [note] if note else []
         jacobian, method = differentiated(model, subject, X)
     else:
@@ -133,8 +133,8 @@ def crosscheck(
             jacobian, method = _called(jacobian, subject, X), _title(jacobian)
     outputs = subject.network.widths[-1]
     given = arranged(jacobian, subject, len(X), outputs)
-    wanted = NAMED[precision or precision_of(model, subject)]
-    return _checked(subject, X, given, method, wanted, ranks, seed, notes)
+    wanted = NAMED[precision] if precision else own
+    return _checked(subject, X, given, method, wanted, own, ranks, seed, notes)
 
 
 def assert_jacobian_matches(
@@ -198,14 +198,13 @@ def _affordable(
     return X[chosen], f"{count} of {len(X)} inputs were drawn at random, which fit in memory"
 
 
-def _seen(subject: Imported, X: FloatArray) -> tuple[FloatArray, str]:
+def _seen(subject: Imported, X: FloatArray, own: Precision) -> tuple[FloatArray, str]:
     """Inputs as a source of lower precision sees them."""
-    if subject.dtype == np.float64:
-        return X, ""
-    rounded = X.astype(subject.dtype).astype(np.float64)
+    rounded = own.encode(X.astype(subject.dtype).astype(np.float64))
     if np.array_equal(rounded, X):
         return X, ""
-    return rounded, f"the inputs were rounded to {subject.dtype}, as the model sees them"
+    seen = own.name if own is BFLOAT16 else subject.dtype
+    return rounded, f"the inputs were rounded to {seen}, as the model sees them"
 
 
 def _called(jacobian: Callable[..., Any], subject: Imported, X: FloatArray) -> Any:
@@ -225,12 +224,15 @@ def _title(jacobian: Any) -> str:
     return f"by {getattr(jacobian, '__name__', type(jacobian).__name__)}"
 
 
+# Entries may be near the largest number.
+@np.errstate(over="ignore", invalid="ignore")
 def _checked(
     subject: Imported,
     X: FloatArray,
     given: Given,
     method: str,
     wanted: Precision,
+    own: Precision,
     ranks: bool | None,
     seed: int,
     notes: list[str],
@@ -239,11 +241,12 @@ def _checked(
     array = given.shapings[0][0]
     holds = held(given, stored(array))
     start = next(level for level in LEVELS if level.unit >= max(holds.unit, wanted.unit))
-    case = Case(network, X, array, head_of(subject), subject.parameters, holds.smallest)
+    head, ordered = head_of(subject), given.ordered
+    case = Case(network, X, array, head, subject.parameters, holds.smallest, ordered)
     finite = bool(np.isfinite(array).all())
     found = diagnose(case, given, start) if finite else not_finite(case)
     coarse, more = precision_fault(case, found, given, holds, wanted)
-    faults = (*found.faults, *coarse, *forward_fault(subject, X, case))
+    faults = (*found.faults, *coarse, *forward_fault(subject, X, case, own))
     level = found.level or start
     blocks, worst = block_errors(case, found, level)
     dimension: Dimension | None = None

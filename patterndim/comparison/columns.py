@@ -14,6 +14,9 @@ from patterndim.typing import FloatArray
 #: Comparisons of blocks at most in one search.
 SEARCH = 4000
 
+#: A factor beyond this is no count of anything.
+HUGE = 1e9
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -44,17 +47,19 @@ def in_theta(parameters: Sequence[Parameter]) -> list[Parameter]:
     return sorted(parameters, key=lambda parameter: parameter.start)
 
 
-def natural(parameters: Sequence[Parameter]) -> list[list[Piece]]:
+def natural(case: Case) -> list[list[Piece]]:
     """
     Layouts that are right: that of theta, that of the source, and that of ``ravel_pytree``.
 
-    JAX lists the members of a dict in alphabetical order.
+    JAX lists the members of a dict in alphabetical order.  Blocks given one by one have the shapes
+    of the source, not of theta.
     """
+    parameters = case.parameters
     orders = [list(parameters)]
     if all("/" in parameter.name for parameter in parameters):
         orders.append(sorted(parameters, key=lambda parameter: parameter.name.split("/")))
     layouts = [[Piece(p, p.transposed and 1 not in p.shape) for p in order] for order in orders]
-    return [[Piece(parameter) for parameter in in_theta(parameters)], *layouts]
+    return layouts if case.ordered else [list(map(Piece, in_theta(parameters))), *layouts]
 
 
 def gather(given: FloatArray, pieces: Sequence[Piece], count: int) -> FloatArray:
@@ -73,7 +78,7 @@ def source_order(case: Case, level: Precision) -> Explanation | None:
     """No fault: the columns are those of theta or of the source, in their order."""
     if case.given.shape != case.reference.J.shape:
         return None
-    layouts = natural(case.parameters)
+    layouts = natural(case)
     for i, pieces in enumerate(layouts):
         if pieces in layouts[:i]:
             continue
@@ -91,7 +96,7 @@ def columns(case: Case, level: Precision) -> Explanation | None:
     pieces = search.run()
     if pieces is None:
         return None
-    faults = _name(pieces, case.parameters)
+    faults = _name(pieces, case)
     given = gather(case.given, pieces, case.network.parameter_count)
     J, size = case.reference.J.copy(), case.reference.size
     found = {piece.parameter for piece in pieces}
@@ -119,7 +124,7 @@ class _Search:
         self.case, self.level, self.left = case, level, SEARCH
         self.given = case.given[case.probe]
         self.exact = case.reference.at(case.probe)
-        self.layouts = natural(case.parameters)
+        self.layouts = natural(case)
         self.total = case.given.shape[2]
 
     def run(self) -> list[Piece] | None:
@@ -149,7 +154,7 @@ class _Search:
         yield from (p for p in nexts if p is not None)
         for piece in self.layouts[0]:
             if piece.parameter not in used:
-                yield piece
+                yield replace(piece, transposed=False)
                 if 1 not in theta_shape(piece.parameter):
                     yield replace(piece, transposed=True)
         if nexts[0] is not None:
@@ -176,23 +181,26 @@ def proportion(given: FloatArray, J: FloatArray) -> float | None:
     square = float(np.vdot(J, J))
     if np.count_nonzero(J) < 2 or not np.isfinite(square) or square == 0.0:
         return None
-    factor = float(np.vdot(J, given)) / square
-    return rounded(factor) if factor else None
+    largest = float(np.abs(given).max())
+    factor = float(np.vdot(J, given / (largest or 1.0))) / square * largest
+    return rounded(factor) if factor and np.isfinite(factor) else None
 
 
 def rounded(factor: float) -> float:
     """The simple number that a number found from rounded ones stands for."""
+    if not 1.0 / HUGE < abs(factor) < HUGE:
+        return factor
     for simple in (round(factor), 1.0 / round(1.0 / factor) if abs(factor) < 1.0 else 0.0):
         if simple and abs(factor / simple - 1.0) < 1e-5:
             return float(simple)
     return factor
 
 
-def _name(pieces: Sequence[Piece], parameters: Sequence[Parameter]) -> tuple[Fault, ...]:
+def _name(pieces: Sequence[Piece], case: Case) -> tuple[Fault, ...]:
     """Faults of a sequence of blocks; none if it is right."""
-    if list(pieces) in natural(parameters):
+    if list(pieces) in natural(case):
         return ()
-    faults = [*_orders(pieces, parameters), *_shapes(pieces, parameters), *_values(pieces)]
+    faults = [*_orders(pieces, case.parameters), *_shapes(pieces, case), *_values(pieces)]
     return tuple(faults)
 
 
@@ -247,8 +255,8 @@ def _reversed(kept: Sequence[Parameter]) -> list[Parameter]:
     return [parameter for layer in layers[::-1] for parameter in layer]
 
 
-def _shapes(pieces: Sequence[Piece], parameters: Sequence[Parameter]) -> Iterator[Fault]:
-    layouts = [{p.parameter: p.transposed for p in layout} for layout in natural(parameters)]
+def _shapes(pieces: Sequence[Piece], case: Case) -> Iterator[Fault]:
+    layouts = [{p.parameter: p.transposed for p in layout} for layout in natural(case)]
     wrong = min(
         (
             [p.parameter for p in pieces if p.transposed != layout[p.parameter]]
@@ -257,7 +265,7 @@ def _shapes(pieces: Sequence[Piece], parameters: Sequence[Parameter]) -> Iterato
         key=len,
     )
     matrices = [p.parameter for p in pieces if 1 not in theta_shape(p.parameter)]
-    if wrong and len(wrong) == len(matrices) > 1:
+    if wrong and len(wrong) == len(matrices) > 1 and not case.ordered:
         yield Fault("column-major weights", "every weight is flattened column by column")
     elif wrong:
         yield Fault("transposed weight", f"the columns of {_names(wrong)} are transposed")
@@ -277,7 +285,7 @@ def scaled(factor: float, what: str, inputs: int, outputs: int) -> Fault:
     """Fault of a constant factor, with its likely origin."""
     if factor == -1.0:
         return Fault("sign flipped", f"{what} multiplied by -1")
-    divisor = round(1.0 / factor) if 0.0 < factor < 1.0 else 0
+    divisor = round(1.0 / factor) if 1.0 / HUGE < factor < 1.0 else 0
     if not divisor or factor != 1.0 / divisor:
         return Fault("scaled", f"{what} multiplied by {factor:.6g}")
     origins = {

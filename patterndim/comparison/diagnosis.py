@@ -8,7 +8,7 @@ import numpy as np
 from patterndim.comparison import activations, columns, heads, inputs, masks, rows, scales, stale
 from patterndim.comparison.case import Case, Explanation, Fault, MaskDisagreement, Recogniser
 from patterndim.comparison.layout import Given
-from patterndim.comparison.precision import FLOAT64, LEVELS, Precision
+from patterndim.comparison.precision import FLOAT32, FLOAT64, LEVELS, Precision
 from patterndim.typing import BoolArray, FloatArray
 
 Faults = tuple[Fault, ...]
@@ -65,8 +65,8 @@ def diagnose(case: Case, given: Given, start: Precision) -> Diagnosis:
     for level in LEVELS:
         for other, faults in raw if level.unit <= start.unit else ():
             if (found := _natural(other, faults, level)) is not None:
-                return _diagnosis(case, found, level)
-    cases = list(_in_theta(raw, given.ordered))
+                return _diagnosis(case, _without_factor(case, found, level), level)
+    cases = list(_in_theta(raw))
     for level in LEVELS:
         if level.unit < given.precision.unit:
             continue
@@ -104,23 +104,30 @@ def _found(
                     yield replace(found, faults=faults + found.faults)
 
 
-def _in_theta(raw: Sequence[tuple[Case, Faults]], ordered: bool) -> Iterator[tuple[Case, Faults]]:
+def _in_theta(raw: Sequence[tuple[Case, Faults]]) -> Iterator[tuple[Case, Faults]]:
     """Jacobians with their columns in the order of theta, for each layout that they may have."""
     for case, faults in raw:
         if case.given.shape[2] != case.network.parameter_count:
             yield case, faults
             continue
-        layouts = columns.natural(case.parameters)
-        layouts = layouts[1:2] if ordered else layouts
+        layouts = columns.natural(case)
         for i, pieces in enumerate(layouts):
             if pieces not in layouts[:i]:
                 given = columns.gather(case.given, pieces, case.network.parameter_count)
-                yield case.replace(given), faults
+                yield case.replace(given, ordered=False), faults
 
 
 def _natural(case: Case, faults: Faults, level: Precision) -> Explanation | None:
     found = columns.source_order(case, level)
     return None if found is None else replace(found, faults=faults)
+
+
+def _without_factor(case: Case, found: Explanation, level: Precision) -> Explanation:
+    """An agreement, unless a factor hides in what a coarse precision allows."""
+    if level.unit <= FLOAT32.unit or not scales.systematic(case, found, level):
+        return found
+    other = scales.multiplied(case.replace(found.given, ordered=False), level)
+    return found if other is None else replace(other, faults=found.faults + other.faults)
 
 
 def _bases(cases: Sequence[tuple[Case, Faults]], level: Precision) -> Iterator[tuple[Case, Faults]]:

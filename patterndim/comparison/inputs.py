@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from patterndim.comparison.case import Case, Explanation, Fault
-from patterndim.comparison.columns import rounded
+from patterndim.comparison.columns import HUGE, rounded
 from patterndim.comparison.precision import BFLOAT16, FLOAT32, FLOAT64, TF32, Precision
 from patterndim.comparison.reference import Expected
 from patterndim.typing import BoolArray, FloatArray
@@ -78,7 +78,7 @@ def _fixed(X: FloatArray) -> Iterator[tuple[FloatArray, str]]:
 
 
 def _times(factor: float) -> str:
-    if 0 < abs(factor) < 1 and np.isclose(1 / factor, round(1 / factor), rtol=1e-9):
+    if 1 / HUGE < abs(factor) < 1 and np.isclose(1 / factor, round(1 / factor), rtol=1e-9):
         return f"the inputs are divided by {round(1 / factor)}"
     return f"the inputs are multiplied by {factor:.6g}"
 
@@ -92,7 +92,7 @@ def _related(
         factor = rounded(float(np.vdot(X[traced], read[traced])) / square)
         if factor != 1.0:
             yield (
-                (X / round(1 / factor) if abs(factor) < 1 and factor else X * factor),
+                (X / round(1 / factor) if 1 / HUGE < abs(factor) < 1 else X * factor),
                 _times(factor),
             )
             yield X * factor, _times(factor)

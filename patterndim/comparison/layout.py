@@ -8,7 +8,7 @@ import numpy as np
 
 from patterndim.comparison.case import Fault
 from patterndim.comparison.precision import FLOAT64, NAMED, Precision
-from patterndim.errors import KindError, ShapeError
+from patterndim.errors import ShapeError
 from patterndim.formats.imported import Imported, Parameter
 from patterndim.typing import AnyArray, FloatArray
 from patterndim.validation import real_array
@@ -103,27 +103,21 @@ def _holds_arrays(value: Any) -> bool:
 
 
 def leaf(value: Any, path: str) -> Leaf:
-    """One array of numpy, torch or JAX in numpy; bfloat16 as float32, which holds it."""
+    """One array of numpy, torch or JAX in numpy; bfloat16 as a type that holds it."""
     framework = type(value).__module__.split(".")[0]
     framework = "jax" if framework == "jaxlib" else framework
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        dtype = str(value.dtype).removeprefix("torch.")
-        array = np.asarray((value.float() if dtype == "bfloat16" else value).numpy())
-    else:
-        array = np.asarray(value)
-        dtype = array.dtype.name
-        array = array.astype(np.float32) if dtype == "bfloat16" else array
-    if array.dtype.kind == "c":
-        raise KindError(f"jacobian must hold real numbers, got dtype {array.dtype}")
-    return Leaf(path, real_array(f"jacobian {path}".strip(), array), dtype, framework)
+    array = real_array(f"jacobian {path}".strip(), value)
+    dtype = str(getattr(value, "dtype", array.dtype)).removeprefix("torch.")
+    return Leaf(path, array, dtype if dtype == "bfloat16" else array.dtype.name, framework)
 
 
 def _by_name(leaves: Sequence[Leaf], parameters: Sequence[Parameter]) -> list[Leaf]:
     """Leaves in the order of the parameters whose names they have."""
 
     def plain(name: str) -> str:
-        return name.replace("/", ".").removeprefix("params.")
+        return name.replace("/", ".").removeprefix("params.").removeprefix("_orig_mod.")
 
     known = {plain(parameter.name): i for i, parameter in enumerate(parameters)}
     for found in leaves:

@@ -26,7 +26,7 @@ def block_errors(
     """Errors by block and the worst entry, before faults are undone if shapes allow it."""
     exact, given = case.reference, found.given
     if case.given.shape == exact.J.shape:
-        layouts = natural(case.parameters)
+        layouts = natural(case)
         ways = [gather(case.given, pieces, exact.J.shape[2]) for pieces in layouts]
         given = min(ways, key=lambda way: float(np.nan_to_num(np.abs(way - exact.J)).sum()))
     count = min(len(given), len(exact.J))
@@ -128,7 +128,9 @@ def precision_fault(
     return (Fault("low precision", text),), ()
 
 
-def forward_fault(subject: Imported, X: FloatArray, case: Case) -> tuple[Fault, ...]:
+def forward_fault(
+    subject: Imported, X: FloatArray, case: Case, own: Precision
+) -> tuple[Fault, ...]:
     """Fault of a source whose own outputs are not those of the network that was read from it."""
     if subject.outputs is None:
         return ()
@@ -143,8 +145,8 @@ def forward_fault(subject: Imported, X: FloatArray, case: Case) -> tuple[Fault, 
     )[-1]
     outputs = np.asarray(subject.outputs(X))
     found = outputs.astype(np.float64)
-    eps = float(np.finfo(outputs.dtype if outputs.dtype.kind == "f" else subject.dtype).eps)
-    limit = eps * 2.0 * sum(case.network.widths)
+    eps = float(np.finfo(outputs.dtype).eps) if outputs.dtype.kind == "f" else 0.0
+    limit = max(eps, own.eps) * 2.0 * sum(case.network.widths)
     error = np.abs(found - HEADS[subject.head](z))
     bad = ~(error <= limit * (1.0 + size.max(axis=1, keepdims=True)))
     if not bad.any():

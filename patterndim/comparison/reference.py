@@ -43,8 +43,13 @@ def operations(network: Network) -> int:
     return sum(widths[c.source] + widths[c.target] + 4 for c in architecture.connections) + 8
 
 
-def head(name: str, z: FloatArray) -> FloatArray:
-    """Jacobian of what follows the outputs z of shape (N, n_L): shape (K, N, n_L)."""
+def head(name: str, z: FloatArray, *, absolute: bool = False) -> FloatArray:
+    """
+    Jacobian of what follows the outputs z of shape (N, n_L): shape (K, N, n_L).
+
+    If ``absolute``, its differences are sums: the size of what cancels where a head saturates.
+    """
+    sign = 1.0 if absolute else -1.0
     inputs, outputs = z.shape
     eye = np.eye(outputs)[:, np.newaxis, :]
     if name in ("sum", "mean"):
@@ -52,16 +57,16 @@ def head(name: str, z: FloatArray) -> FloatArray:
     if name in ("softmax", "log-softmax"):
         q = np.exp(z - z.max(axis=1, keepdims=True))
         q /= q.sum(axis=1, keepdims=True)
-        logarithmic: FloatArray = eye - q[np.newaxis]
+        logarithmic: FloatArray = eye + sign * q[np.newaxis]
         smooth: FloatArray = q.T[:, :, np.newaxis] * logarithmic
         return logarithmic if name == "log-softmax" else smooth
     slopes = np.ones_like(z)
     if name == "sigmoid":
         with np.errstate(over="ignore"):
             s = 1.0 / (1.0 + np.exp(-z))
-        slopes = s * (1.0 - s)
+        slopes = s if absolute else s * (1.0 - s)
     elif name == "tanh":
-        slopes = 1.0 - np.tanh(z) ** 2
+        slopes = 1.0 + sign * np.tanh(z) ** 2
     elif name == "relu":
         slopes = (z > 0).astype(np.float64)
     diagonal: FloatArray = eye * slopes[np.newaxis]
@@ -83,12 +88,10 @@ def expected(
     absolute = [np.abs(g) for g in forward]
     bound = propagate(network.architecture, theta, positive, absolute, Real())[-1]
     seed = head(name, z)
-    size = np.abs(seed)
+    size = np.abs(head(name, z, absolute=True))
     if name in HEADS[1:6]:
         # An error of the outputs moves a smooth head by as much, relatively.
-        size = (size + 2.0 * np.abs(head("softmax", z)) * (name == "log-softmax")) * (
-            1.0 + 4.0 * bound.max(axis=1)[np.newaxis, :, np.newaxis]
-        )
+        size *= 1.0 + 4.0 * bound.max(axis=1)[np.newaxis, :, np.newaxis]
     J = jacobian(network, X, gates, forward, seed, Real())
     positive_network = network.replace(theta=theta)
     backward = [np.abs(g) for g in gates]

@@ -54,7 +54,9 @@ def _match(
     traces = J @ directions
     steps = np.rint(traces / max(1e-9 * float(np.abs(traces).max()), 1e-300))
     labels = np.unique(steps, axis=0, return_inverse=True)[1].reshape(-1)
-    nearest = np.atleast_1d(cKDTree(traces).query(flat @ directions)[1])
+    # What overflows is near nothing.
+    seen = np.nan_to_num(flat @ directions, posinf=0.0, neginf=0.0)
+    nearest = np.atleast_1d(cKDTree(traces).query(seen)[1])
     for m in range(len(given)):
         found = next(
             (
@@ -115,7 +117,8 @@ def _moved(found: IntArray, natural: IntArray, what: str, labels: IntArray) -> F
     inside = natural[natural < len(labels)]
     same = len(inside) == len(natural) and sorted(labels[found]) == sorted(labels[inside])
     if again and not same:
-        return Fault(f"repeated {what}s", f"{listed(what, sorted(again))} stand in several places")
+        verb = "stands" if len(again) == 1 else "stand"
+        return Fault(f"repeated {what}s", f"{listed(what, sorted(again))} {verb} in several places")
     name = "shuffled samples" if what == "sample" else "permuted outputs"
     if np.array_equal(found, natural[::-1]):
         return Fault(name, f"the {what}s come in reverse order")

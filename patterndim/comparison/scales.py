@@ -17,6 +17,20 @@ def scales(case: Case, level: Precision) -> Explanation | None:
     if case.fits(case.given, absolute, level):
         fault = Fault("absolute values", "all entries have lost their signs")
         return Explanation((fault,), case.given, absolute)
+    return multiplied(case, level)
+
+
+def systematic(case: Case, found: Explanation, level: Precision) -> bool:
+    """Whether every entry in which little cancels is too large, or too small, beyond rounding."""
+    exact, given = found.expected, found.given
+    sharp = (2.0 * np.abs(exact.J) > exact.size) & (np.abs(exact.J) > case.smallest)
+    off = (given[sharp] / exact.J[sharp] - 1.0) / level.unit
+    return bool(off.size and ((off > 8.0).all() or (off < -8.0).all()))
+
+
+def multiplied(case: Case, level: Precision) -> Explanation | None:
+    """The whole Jacobian times a constant."""
+    exact = case.reference
     factor = proportion(case.given, exact.J)
     if factor is None:
         return None

@@ -1,6 +1,5 @@
 """What is checked: a network, the names of its parameters, and what its source computes."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -52,26 +51,6 @@ def named(network: Network) -> tuple[Parameter, ...]:
 def head_of(subject: Imported) -> str:
     """What follows the outputs of the network, in the words of `patterndim.comparison`."""
     return HEAD_NAMES.get(subject.head, subject.head)
-
-
-def precision_of(model: Any, subject: Imported) -> str:
-    """Precision that a model asks for: of its arrays, even if JAX would compute in another."""
-    dtype = subject.dtype
-    if isinstance(model, tuple) and len(model) == 2 and callable(model[0]):
-        kinds = [getattr(leaf, "dtype", None) for leaf in _leaves(model[1])]
-        if any(kind == np.float64 for kind in kinds):
-            dtype = np.dtype(np.float64)
-    return dtype.name
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, Mapping):
-        tree = list(tree.values())
-    if isinstance(tree, list | tuple):
-        for member in tree:
-            yield from _leaves(member)
-    else:
-        yield tree
 
 
 def sample_of(subject: Imported, inputs: ArrayLike) -> FloatArray:
