@@ -170,6 +170,20 @@ def test_layers_put_in_change_no_rank():
 
 
 @pytest.mark.compiled
+def test_layers_that_work_in_place_leave_the_inputs_alone():
+    from torch import nn
+
+    layers = [nn.ReLU(inplace=True), nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)]
+    module = nn.Sequential(*layers).double()
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    given = X.copy()
+    found = read(module)
+    assert np.allclose(found.outputs(X), pdm.outputs(found.network, X))
+    assert pdm.crosscheck(module, X, ranks=False).agrees
+    assert np.array_equal(X, given)
+
+
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_torch_compile_wraps_is_read():
     import torch

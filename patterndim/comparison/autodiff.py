@@ -58,7 +58,7 @@ def _torch(torch: Any, module: Any, X: FloatArray) -> dict[str, Any]:
     jacobian = torch.func.jacrev(outputs)
     # Noise of a model in training mode is a fault to be found, not an error.
     batched = torch.func.vmap(jacobian, in_dims=(None, 0), randomness="different")
-    samples = torch.as_tensor(X).to(dtype=some.dtype, device=some.device)
+    samples = torch.tensor(X, dtype=some.dtype, device=some.device)  # a copy: in-place layers
     step = _steps(len(X), sum(value.numel() for value in parameters.values()))
     parts = [batched(parameters, samples[i : i + step]) for i in range(0, len(X), step)]
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parameters}

@@ -75,13 +75,13 @@ def _read(source: Any) -> Imported:
 
     def outputs(X: FloatArray) -> AnyArray:
         with TRACING, torch.no_grad():
-            inputs = torch.as_tensor(X, dtype=tensor.dtype, device=tensor.device)
+            inputs = torch.tensor(X, dtype=tensor.dtype, device=tensor.device)  # a copy
             return plain("outputs", source(inputs))
 
     def double(X: FloatArray) -> AnyArray:
         state = {name: value.double() for name, value in source.named_parameters()}
         with torch.no_grad():
-            inputs = torch.as_tensor(X, dtype=torch.float64, device=tensor.device)
+            inputs = torch.tensor(X, dtype=torch.float64, device=tensor.device)  # a copy
             return plain("outputs", torch.func.functional_call(source, state, (inputs,)))
 
     imported = with_head(replace(imported, parameters=tuple(listed)), value.head, outputs)
