@@ -12,8 +12,9 @@ import numpy as np
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.framework import framework, made_by
-from patterndim.formats.imported import Dense, Imported, plain, verified, with_head
+from patterndim.formats.imported import Dense, Imported, plain, with_head
 from patterndim.formats.sums import Program, Value
+from patterndim.formats.verification import verified
 from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
