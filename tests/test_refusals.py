@@ -408,6 +408,7 @@ def jax_refusals():
         "unused": ((lambda p, X: X @ p[0], [W, V]), "must use all its parameters, got '1' unused"),
         "none": ((lambda p, X: X, {}), "JAX function must have parameters, got none"),
         "two outputs": ((lambda p, X: (X @ p, X), W), "must return one array, got 2"),
+        "deep": ((lambda p, X: X, nested(2000)), "JAX function must have a tree of param"),
         "error": ((lambda p, X: X @ p[0] @ p[1], [W, W]), "must run on \\(N, n_0\\) inputs"),
         "dropout": (dropout, "flax.nnx.Module must run on .* in evaluation mode \\(eval\\(\\) or"),
         "norm": (norm, "flax.nnx.Module must be made of dense layers"),

@@ -68,7 +68,10 @@ def read(source: Any) -> Imported:
 def follow(function: Callable[[Any, Any], Any], parameters: Any, source: str) -> Imported:
     """Network that a function computes with these parameters."""
     jax = framework("jax", "jax")
-    leaves, _ = jax.tree_util.tree_flatten_with_path(parameters)
+    try:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(parameters)
+    except Exception as error:  # too deep, or keys that have no order
+        raise ArgumentError(f"{source} must have a tree of parameters, got {error}") from error
     named = by_name(((leaf_name(path), leaf) for path, leaf in leaves), source)
     arrays = {name: plain(name, leaf) for name, leaf in named.items()}
     if not arrays:
