@@ -346,8 +346,15 @@ def test_what_small_inputs_do_not_tell_large_ones_do(forward, message):
 def test_large_inputs_tell_nothing_where_they_overflow():
     half = W.astype(np.float16) * np.float16(100.0)
     found = read([half, half.T])
-    expected = verified(found, lambda X: np.maximum(X @ half, 0) @ half.T.astype(np.float32))
-    assert expected is found
+    assert verified(found, lambda X: np.maximum(X @ half, 0) @ half.T.astype(np.float32)) is found
+    single = read([half.astype(np.float32), half.T.astype(np.float32)])
+
+    def mixed(X):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (np.maximum(X.astype(np.float16) @ half, 0) @ half.T).astype(np.float16)
+
+    assert not np.isfinite(mixed(np.full((1, 3), 1000.0))).any()
+    assert verified(single, mixed) is single
 
 
 def jax_refusals():

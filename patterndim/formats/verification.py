@@ -33,7 +33,7 @@ def verified(
     forward pass if it is not that of the source.
     """
     network = imported.network
-    X, small, absolute = _probes(network, imported.dtype)
+    X, small, absolute, largest = _probes(network, imported.dtype)
     expected = HEADS[imported.head](_activations(network, X)[-1])
     try:
         given = np.asarray(forward(X))
@@ -58,7 +58,9 @@ def verified(
     with np.errstate(invalid="ignore"):
         differences = np.abs(found - expected)
     wrong = ~(differences <= allowed)
-    wrong &= small[:, np.newaxis] | ~_untold(imported.head, found, expected)
+    overflow = largest >= _most(given.dtype)  # the source may compute in less than it holds
+    untold = _untold(imported.head, found, expected) | overflow[:, np.newaxis]
+    wrong &= small[:, np.newaxis] | ~untold
     if wrong.any():
         worst = float(differences[wrong].max())
         raise ArgumentError(
@@ -68,9 +70,11 @@ def verified(
     return imported
 
 
-def _probes(network: Network, dtype: np.dtype) -> tuple[FloatArray, BoolArray, FloatArray]:
+def _probes(
+    network: Network, dtype: np.dtype
+) -> tuple[FloatArray, BoolArray, FloatArray, FloatArray]:
     """
-    Inputs, which of them are of the smallest size, and a bound on the outputs of each.
+    Inputs, which of them are of the smallest size, and bounds on the outputs and on all layers.
 
     Of the larger ones, only those on which no layer overflows in float32, or in float16.
     """
@@ -83,8 +87,8 @@ def _probes(network: Network, dtype: np.dtype) -> tuple[FloatArray, BoolArray, F
         absolute = propagate(network.architecture, theta, np.abs(X), active, arithmetic)
         largest = np.max([h.max(axis=1) for h in absolute], axis=0)
     small = scales == SCALES[0]
-    kept = small | (largest < min(np.finfo(dtype).max, np.finfo(np.float32).max))
-    return X[kept], small[kept], absolute[-1].max(axis=1)[kept]
+    kept = small | (largest < _most(dtype))
+    return X[kept], small[kept], absolute[-1].max(axis=1)[kept], largest[kept]
 
 
 def _activations(network: Network, X: FloatArray) -> tuple[FloatArray, ...]:
@@ -100,6 +104,11 @@ def _untold(head: str, found: FloatArray, expected: FloatArray) -> BoolArray:
         lowest = float(np.log(np.finfo(np.float32).tiny))
         return ~np.isfinite(found) | (expected < lowest)
     return np.isnan(found) & (head != "identity")
+
+
+def _most(dtype: np.dtype) -> float:
+    """Largest number of a precision, or of float32."""
+    return float(np.finfo(np.float16 if dtype == np.float16 else np.float32).max)
 
 
 def _unit(dtype: np.dtype) -> float:
