@@ -43,7 +43,8 @@ def exact_array(name: str, value: ArrayLike) -> AnyArray:
 
 def _as_numpy(value: Any) -> AnyArray:
     """Array of what has ``__array__``, only DLPack, or neither; bfloat16 and smaller as floats."""
-    if len(set(getattr(value, "dtypes", ()))) > 1:  # columns of a data frame
+    dtypes = getattr(value, "dtypes", ())  # of the columns of a data frame; of a series, only one
+    if isinstance(dtypes, Iterable) and len(set(dtypes)) > 1:
         return _floats(np.asarray(value.astype(object)))
     if str(getattr(value, "dtype", "")).startswith(("torch.bfloat16", "torch.float8")):
         value = value.float()

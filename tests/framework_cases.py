@@ -1,7 +1,7 @@
 """Networks of the frameworks, what they hold, and how they are run there."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -296,6 +296,23 @@ def keras_functional():
     return keras_case(keras.Model(x, layers.Dense(2)(block(h))))
 
 
+def keras_twins():
+    import keras
+    from keras import layers
+
+    def block(width):
+        x = keras.Input((4,))
+        return keras.Model(x, layers.Dense(width, activation="relu", name="d")(x))
+
+    x = keras.Input((4,))
+    h = layers.Dense(3, name="last")(block(4)(block(4)(x)))
+    model = keras.Model(x, layers.Softmax(axis=[-1])(h))
+    case = keras_case(model, "softmax")
+    names = ["d/kernel", "d/bias", "d/kernel_1", "d/bias_1", "last/kernel", "last/bias"]
+    arrays = [np.asarray(v) for v in model.weights]
+    return replace(case, arrays=dict(zip(names, arrays, strict=True)))
+
+
 def keras_low():
     import keras
     from keras import layers
@@ -349,5 +366,6 @@ CASES = {
     "JAX function": jax_function,
     "keras Sequential": keras_sequential,
     "keras functional": keras_functional,
+    "keras models inside with equal names": keras_twins,
     "keras Sequential bfloat16": keras_low,
 }  # fmt: skip

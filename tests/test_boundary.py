@@ -113,6 +113,16 @@ def test_nothing_is_rounded_on_the_way():
         float_array("A", pandas.DataFrame({"a": [1.0, np.nan]}, dtype=object), ("m", "n"))
 
 
+def test_a_series_is_a_vector():
+    pandas = pytest.importorskip("pandas")
+    for dtype in ("int64", "float32", "Int64", object, "int8"):
+        array = float_array("b", pandas.Series([1, 2, 3], dtype=dtype), ("n",))
+        assert array.tolist() == [1.0, 2.0, 3.0]
+    assert exact_array("b", pandas.Series([2**60 + 1, 0.5], dtype=object))[0] == 2**60 + 1
+    with pytest.raises(PatterndimError, match=r"b must (be finite, got nan|hold real)"):
+        float_array("b", pandas.Series([1, None], dtype="Int64"), ("n",))
+
+
 def test_what_cannot_be_exported_is_one_clear_line():
     with pytest.raises(
         KindError, match="inputs must be readable by numpy, got Capsule: cannot expo"

@@ -170,6 +170,45 @@ def test_layers_put_in_change_no_rank():
 
 
 @pytest.mark.compiled
+def test_layers_that_work_in_place_leave_the_inputs_alone():
+    from torch import nn
+
+    layers = [nn.ReLU(inplace=True), nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)]
+    module = nn.Sequential(*layers).double()
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    given = X.copy()
+    found = read(module)
+    assert np.allclose(found.outputs(X), pdm.outputs(found.network, X))
+    assert pdm.crosscheck(module, X, ranks=False).agrees
+    assert np.array_equal(X, given)
+
+
+@pytest.mark.compiled
+def test_sums_in_place_are_followed():
+    import torch
+    from torch import nn
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            h = self.relu(self.a(x))
+            z = self.b(h)
+            z += h
+            z = self.relu(z)
+            return self.c(z.view(z.size(0), -1))
+
+    module = Residual().double()
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with torch.no_grad():
+        expected = module(torch.tensor(X)).numpy()
+    assert np.allclose(pdm.outputs(pdm.load(module), X), expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_torch_compile_wraps_is_read():
     import torch
@@ -203,6 +242,13 @@ def test_trees_are_ordered_by_numbers_or_by_shapes():
     expected = np.concatenate([named[name]["kernel"].T.reshape(-1) for name in order])
     assert np.array_equal(pdm.load(named).theta, expected)
     assert [part.name.split("/")[0] for part in read(named).parameters] == list(named)
+
+
+def test_a_hundred_numbered_layers_and_one_of_a_name_are_ordered():
+    layers = {f"fc{k}": {"w": np.eye(3) * k} for k in range(100)} | {"out": {"w": np.ones((3, 1))}}
+    found = pdm.load(dict(reversed(layers.items())))
+    expected = [*(np.eye(3).reshape(-1) * k for k in range(100)), np.ones(3)]
+    assert np.array_equal(found.theta, np.concatenate(expected))
 
 
 def test_sequences_hold_pairs_matrices_and_empty_entries():

@@ -15,6 +15,7 @@ from patterndim.errors import (
     ShapeError,
 )
 from patterndim.formats import read, to_torch
+from patterndim.formats.verification import PROBES, verified
 
 W, V = np.ones((3, 4)), np.ones((4, 2))
 
@@ -48,6 +49,16 @@ def torch_refusals():
     shared = linear()
     tied = nn.Sequential(linear(), nn.ReLU(), linear())
     tied[2].weight = tied[0].weight
+    storage = nn.Sequential(linear(), nn.ReLU(), linear())
+    storage[2].weight = nn.Parameter(storage[0].weight.data)
+    both = torch.randn(10, 10)
+    overlapping = nn.Sequential(linear(), nn.ReLU(), linear())
+    overlapping[0].weight = nn.Parameter(both[:3, :3])
+    overlapping[2].weight = nn.Parameter(both[2:5, 2:5])
+    expanded = linear()
+    expanded.weight = nn.Parameter(torch.randn(1, 3).expand(3, 3))
+    replaced = sequential(nn.ReLU())
+    replaced[1].forward = lambda x: 1.5 * functional.relu(x)
     hooked = sequential(nn.ReLU())
     hooked[1].register_forward_hook(lambda module, inputs, output: output.clamp(max=6.0))
     broken = nn.Sequential(linear(), nn.ReLU(), nn.Linear(4, 2))
@@ -55,6 +66,11 @@ def torch_refusals():
     infinite[0].weight.data[1, 2] = float("inf")
     own = {"__name__": "own"}
     exec("import torch.fx\ndef relu(x): return -x\ntorch.fx.wrap('relu')", own)
+
+    def added(self, x):
+        h = same = functional.relu(self.a(x))
+        h += self.b(h)
+        return self.c(functional.relu(h)) + same
 
     def flipped(self, x):
         return self.a(x) if x.sum() > 0 else -self.a(x)
@@ -162,6 +178,31 @@ def torch_refusals():
             made + "a.bias, which must be used once and not shared",
         ),
         "tied": (tied, "must not share parameters, got '0.weight' again as '2.weight'"),
+        "tied in memory": (
+            storage, "must not share parameters, got '0.weight' again as '2.weight'"
+        ),
+        "overlapping": (overlapping, "must not share parameters, got '0.weight' again as '2.wei"),
+        "expanded": (expanded, "must not share parameters, got 'weight' again as 'weight'"),
+        "lazy": (nn.Sequential(nn.LazyLinear(4)), "must have been run once, got '0.weight' of no"),
+        "changed by +=": (
+            module(added, a=linear(), b=linear(), c=linear()),
+            "must not read what it has changed in place, got 'relu' read again by 'add",
+        ),
+        "changed by a function": (
+            module(
+                lambda s, x: (lambda z: (functional.relu(z, inplace=True), s.b(z))[1])(s.a(x)),
+                a=linear(), b=linear(),
+            ),
+            "must not read what it has changed in place, got 'a' read again by 'b'",
+        ),
+        "changed by a module, through a view": (
+            module(
+                lambda s, x: (lambda z: s.r(z.view(-1, 3)) + z)(s.a(x)),
+                a=linear(), r=nn.ReLU(inplace=True),
+            ),
+            "must not read what it has changed in place, got 'a' read again by 'add'",
+        ),
+        "replaced": (replaced, made + "layer '1' of type ReLU, which is none of these"),
         "two biases": (
             module(lambda s, x: s.a(x) + s.b(x), a=linear(), b=linear()),
             "a sum must have one bias, got a.bias and b.bias",
@@ -286,6 +327,36 @@ def test_keras_models_are_refused_by_the_name_of_the_layer():
             pytest.fail(f"{what}: {read(source)}")
 
 
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda z: 1.5 * np.maximum(z, 0.0), "must compute what its layers say, got outputs that"),
+        (lambda z: np.minimum(np.maximum(z, 0.0), 500.0), "must compute what its layers say"),
+        (lambda z: np.zeros(z.shape, dtype=int), "must give floats, got outputs of int64"),
+    ],
+)
+def test_what_small_inputs_do_not_tell_large_ones_do(forward, message):
+    bias = np.full(4, -30.0)  # at inputs of size 1, all neurons are off
+    found = read([(W, bias), (np.eye(4),)])
+    assert verified(found, lambda X: np.maximum(X @ W + bias, 0.0)) is found
+    with pytest.raises(ArgumentError, match=message):
+        verified(found, lambda X: forward(X @ W + bias))
+
+
+def test_large_inputs_tell_nothing_where_they_overflow():
+    half = W.astype(np.float16) * np.float16(100.0)
+    found = read([half, half.T])
+    assert verified(found, lambda X: np.maximum(X @ half, 0) @ half.T.astype(np.float32)) is found
+    single = read([half.astype(np.float32), half.T.astype(np.float32)])
+
+    def mixed(X):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (np.maximum(X.astype(np.float16) @ half, 0) @ half.T).astype(np.float16)
+
+    assert not np.isfinite(mixed(np.full((1, 3), 1000.0))).any()
+    assert verified(single, mixed) is single
+
+
 def jax_refusals():
     import jax
     from flax import nnx
@@ -294,6 +365,8 @@ def jax_refusals():
     def function(activation, head=lambda z: z):
         return lambda p, X: head(activation(X @ p[0]) @ p[1]), [W, V]
 
+    small, bias = np.full((4, 1), 1e-6, np.float32), np.full(1, -18.0, np.float32)
+    tall = np.ones((PROBES, 3))
     rngs = nnx.Rngs(0)
     dropout = nnx.Sequential(nnx.Linear(3, 3, rngs=rngs), nnx.Dropout(0.5, rngs=rngs))
     norm = nnx.Sequential(nnx.Linear(3, 3, rngs=rngs), nnx.BatchNorm(3, rngs=rngs))
@@ -316,17 +389,33 @@ def jax_refusals():
             (lambda p, X: p[0].T @ X.T, [W]), made + "'transpose' in the function"
         ),
         "first axis": (
-            (lambda p, X: jax.lax.dot_general(X, p, (((0,), (0,)), ((), ()))), np.ones((4, 3))),
+            (lambda p, X: jax.lax.dot_general(X, p, (((0,), (0,)), ((), ()))), tall),
             made + "'dot_general' in .*, which must contract the last axis",
         ),
         "bias of the input": (
             (lambda p, X: (X + p[0]) @ p[1], [W[0], V]),
             made + "'add' in the function, which adds '0' to what has no matrix left",
         ),
+        "one output that is no softmax": (
+            (lambda p, X: jnp.exp(relu(X @ p[0]) @ p[1] + p[2]), [W, small, bias]),
+            "must end in softmax, log_softmax, sigmoid or none, got another end",
+        ),
+        "integers": (function(lambda z: relu(z).astype(int)), made + "'convert_element_type'"),
+        "integers at last": (
+            function(relu, lambda z: z.astype(int)), made + "'convert_element_type'"
+        ),
+        "integers of a softmax": (
+            function(relu, lambda z: jax.nn.softmax(z).astype(int)), "must end in softmax"
+        ),
+        "two leaves of one name": (
+            (lambda p, X: relu(X @ p["a/b"]) @ p["a"]["b"], {"a/b": W, "a": {"b": V}}),
+            "must give each array a name of its own, got 'a/b' twice",
+        ),
         "another end": (function(relu, jnp.exp), "must end in softmax, log_softmax, sigmoid"),
         "unused": ((lambda p, X: X @ p[0], [W, V]), "must use all its parameters, got '1' unused"),
         "none": ((lambda p, X: X, {}), "JAX function must have parameters, got none"),
         "two outputs": ((lambda p, X: (X @ p, X), W), "must return one array, got 2"),
+        "deep": ((lambda p, X: X, nested(2000)), "JAX function must have a tree of param"),
         "error": ((lambda p, X: X @ p[0] @ p[1], [W, W]), "must run on \\(N, n_0\\) inputs"),
         "dropout": (dropout, "flax.nnx.Module must run on .* in evaluation mode \\(eval\\(\\) or"),
         "norm": (norm, "flax.nnx.Module must be made of dense layers"),
@@ -348,6 +437,14 @@ def test_linen_modules_must_be_bound():
         pdm.load(linen.Dense(3))
 
 
+def nested(depth):
+    """Matrix in lists in lists."""
+    tree = W
+    for _ in range(depth):
+        tree = [tree]
+    return tree
+
+
 @pytest.mark.parametrize(
     ("tree", "error", "message"),
     [
@@ -359,6 +456,23 @@ def test_linen_modules_must_be_bound():
         ({"a": {"bias": W[0]}}, ArgumentError, "must have a matrix beside 'a/bias', got none"),
         ({"a": {"kernel": np.ones((2, 3, 3))}}, ShapeError, "a/kernel must be a matrix, got shape"),
         ({"a": {"kernel": W, "bias": W[:, 0]}}, ShapeError, r"a/bias must have shape \(4,\)"),
+        (
+            {"a/kernel": W, "a": {"kernel": V}},
+            ArgumentError,
+            "must give each array a name of its own, got 'a/kernel' twice",
+        ),
+        ({0: W, "0": W}, ArgumentError, "must give each array a name of its own, got '0' twice"),
+        (nested(2000), ArgumentError, "parameter tree must be at most 50 deep, got more"),
+        (
+            {"fc" + "9" * 5000: {"w": W}, "fc1": {"w": np.ones((4, 3))}},
+            ArgumentError,
+            "must tell the order of its layers",
+        ),
+        (
+            [(np.ma.masked_array(W, W > 0), W[0])],
+            KindError,
+            "0/w must not have masked entries, got a masked array",
+        ),
         ([W, W], ShapeError, "layers must chain, got 0/w of 4 outputs before 1/w of 3 inputs"),
         ([(W.T, W[0])], ShapeError, r"0/b must have shape \(3,\) to go with 0/w of shape \(4, 3\)"),
         ([np.ones((2, 2)) * 1j], KindError, "0/w must hold real numbers, got dtype complex128"),

@@ -9,14 +9,10 @@ import numpy as np
 
 from patterndim.architecture import Architecture, Connection, Layer
 from patterndim.errors import ArgumentError, ShapeError
-from patterndim.factors import outputs as network_outputs
 from patterndim.formats.framework import made_by
 from patterndim.network import Network
 from patterndim.typing import AnyArray, FloatArray
 from patterndim.validation import float_array, real_array, sequence
-
-#: Inputs on which a loaded network is compared with its source.
-PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -194,69 +190,19 @@ def graph(width: int, nodes: Sequence[Node], *, source: str) -> Imported:
     return Imported(Network(architecture, theta), tuple(parameters), dtype, source)
 
 
-def plain(name: str, value: object) -> AnyArray:
+def plain(name: str, value: Any) -> AnyArray:
     """Array of the source in numpy; bfloat16, which numpy lacks, as float32, which holds it."""
     if made_by(value, "torch", "Tensor"):
         value = _detached(value)
-    array = np.asarray(value)
-    if array.dtype.name == "bfloat16":
-        array = array.astype(np.float32)
-    return real_array(name, array)
+    if str(getattr(value, "dtype", "")) == "bfloat16":
+        value = np.asarray(value).astype(np.float32)
+    return real_array(name, value)  # of what was given: np.asarray would drop a mask
 
 
 def _detached(tensor: Any) -> Any:
     """Tensor of torch that numpy can read."""
     tensor = tensor.detach().cpu()
     return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
-
-
-def verified(
-    imported: Imported,
-    forward: Callable[[FloatArray], AnyArray],
-    *,
-    precision: str | None = None,
-) -> Imported:
-    """
-    Return what was imported, if the source's own forward pass agrees on a few random inputs.
-
-    Rounding moves the outputs by some units in the last place of the same pass over absolute
-    values; their number grows like the root of the number of terms (Higham and Mary, SIAM J. Sci.
-    Comput. 41, 2019), of which eight times as much is allowed.  ``precision`` is that of the
-    forward pass if it is not that of the source.
-    """
-    network = imported.network
-    shape = (PROBES, network.widths[0])
-    X = np.random.default_rng(0).normal(size=shape).astype(imported.dtype).astype(np.float64)
-    expected = HEADS[imported.head](network_outputs(network, X))
-    try:
-        given = np.asarray(forward(X))
-        found = given.astype(np.float64)
-    except Exception as error:  # whatever the source's own code raises
-        raise ArgumentError(f"{imported.source} must run on {shape} inputs: {error}") from error
-    if found.shape != expected.shape:
-        raise ShapeError(
-            f"{imported.source} must give outputs of shape {expected.shape}, got {found.shape}"
-        )
-    units = (
-        [_unit(given.dtype), _unit(imported.dtype)]
-        if precision is None
-        else [_unit(np.dtype(precision))]
-    )
-    absolute = network_outputs(network.replace(theta=np.abs(network.theta)), np.abs(X))
-    terms = sum(network.widths) + len(network.architecture.connections)
-    allowed = 8.0 * max(units) * np.sqrt(terms) * (1.0 + absolute.max(axis=1, keepdims=True))
-    if not (np.abs(found - expected) <= allowed).all():
-        worst = float(np.abs(found - expected).max())
-        raise ArgumentError(
-            f"{imported.source} must compute what its layers say, "
-            f"got outputs that differ by up to {worst:.3g}"
-        )
-    return imported
-
-
-def _unit(dtype: np.dtype) -> float:
-    """Distance from 1 to the next number."""
-    return 2.0**-7 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
 
 
 def with_head(

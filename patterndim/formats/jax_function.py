@@ -13,8 +13,10 @@ import numpy as np
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.framework import framework
-from patterndim.formats.imported import PROBES, Dense, Imported, plain, verified, with_head
+from patterndim.formats.imported import Dense, Imported, plain, with_head
+from patterndim.formats.named import by_name
 from patterndim.formats.sums import Program, Value
+from patterndim.formats.verification import PROBES, verified
 from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
@@ -24,7 +26,13 @@ SOURCE = "JAX function"
 TAIL = {"reduce_max", "stop_gradient", "sub", "exp", "reduce_sum", "div", "log", "logistic"}
 TAIL |= {"max", "broadcast_in_dim", "convert_element_type", "add", "integer_pow"}
 BEGINNING = {"reduce_max", "logistic", "exp"}
-HEADS = ("softmax", "log_softmax", "sigmoid")
+
+#: The heads, and a step that each must have: a lone exp may look like one where it is tiny.
+HEADS = {
+    "softmax": {"div", "integer_pow"},
+    "log_softmax": {"log"},
+    "sigmoid": {"logistic", "div", "integer_pow"},
+}
 
 #: Calls of other jaxprs.
 CALLS = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat2"}
@@ -40,9 +48,10 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """Something made of the outputs."""
+    """Something made of the outputs, and the names of the steps."""
 
     value: Value
+    steps: frozenset[str]
 
 
 def recognises(source: object) -> bool:
@@ -59,8 +68,12 @@ def read(source: Any) -> Imported:
 def follow(function: Callable[[Any, Any], Any], parameters: Any, source: str) -> Imported:
     """Network that a function computes with these parameters."""
     jax = framework("jax", "jax")
-    leaves, _ = jax.tree_util.tree_flatten_with_path(parameters)
-    arrays = {leaf_name(path): plain(leaf_name(path), leaf) for path, leaf in leaves}
+    try:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(parameters)
+    except Exception as error:  # too deep, or keys that have no order
+        raise ArgumentError(f"{source} must have a tree of parameters, got {error}") from error
+    named = by_name(((leaf_name(path), leaf) for path, leaf in leaves), source)
+    arrays = {name: plain(name, leaf) for name, leaf in named.items()}
     if not arrays:
         raise ArgumentError(f"{source} must have parameters, got none")
     dtype = np.result_type(np.float16, *(array.dtype for array in arrays.values()))
@@ -84,7 +97,9 @@ def follow(function: Callable[[Any, Any], Any], parameters: Any, source: str) ->
     imported = replace(imported, parameters=tuple(listed))
     if not isinstance(found, Tail):
         return verified(with_head(imported, "identity", outputs), forward)
-    for head in HEADS:
+    for head, steps in HEADS.items():
+        if not steps & found.steps:
+            continue
         try:
             return verified(with_head(imported, head, outputs), forward)
         except ArgumentError:
@@ -175,7 +190,9 @@ class Trace:
                 return [self.program.relu(value, 0.0, where)]
             case "max", float() | np.ndarray() | np.generic() as low, Value() as value if low == 0:
                 return [self.program.relu(value, 0.0, where)]
-            case "convert_element_type" | "copy", Value() | Given():
+            case "copy", Value() | Given():
+                return [first]
+            case "convert_element_type", Value() | Given() if "float" in str(options["new_dtype"]):
                 return [first]
             case "transpose", Given(name=given_name, transposed=transposed):
                 return [Given(given_name, not transposed)]
@@ -184,7 +201,8 @@ class Trace:
         bodies = {_body(value) for value in values if isinstance(value, Value | Tail)}
         begun = name in BEGINNING or any(isinstance(value, Tail) for value in values)
         if name in TAIL and begun and len(bodies) == 1 and not _has_given(values):
-            return [Tail(bodies.pop())]
+            steps = [value.steps for value in values if isinstance(value, Tail)]
+            return [Tail(bodies.pop(), frozenset({name}.union(*steps)))]
         raise self.program.refuse(where, "which is none of these")
 
     def slope(self, options: Any, values: list[Any], where: str) -> float:

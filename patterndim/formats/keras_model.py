@@ -5,15 +5,18 @@ All parameters count, frozen or not.  Inputs of more axes, such as images, are t
 where the model flattens them first.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.framework import framework, made_by
-from patterndim.formats.imported import Dense, Imported, plain, verified, with_head
+from patterndim.formats.imported import Dense, Imported, plain, with_head
 from patterndim.formats.sums import Program, Value
+from patterndim.formats.verification import verified
 from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
@@ -30,7 +33,7 @@ def read(source: Any) -> Imported:
     keras = framework("keras", "keras")
     graph = Graph(source)
     imported = graph.program.finish(graph.output)
-    order = {variable.path: position for position, variable in enumerate(source.weights)}
+    order = {name: position for position, name in enumerate(graph.names.values())}
     if unused := order.keys() - {parameter.name for parameter in imported.parameters}:
         raise ArgumentError(f"{SOURCE} must use all its weights, got {min(unused)!r} unused")
     listed = sorted(imported.parameters, key=lambda parameter: order[parameter.name])
@@ -52,6 +55,7 @@ class Graph:
 
     def __init__(self, model: Any) -> None:
         self.program = Program(SOURCE)
+        self.names = _names(model.weights)
         self.output = self.model(model, self.program.input)
 
     def model(self, model: Any, value: Value) -> Value:
@@ -99,9 +103,9 @@ class Graph:
         """Value that a Dense layer gives, its activation included."""
         names, arrays = [], []
         for variable in (layer.kernel, layer.bias):
-            if variable is not None and not hasattr(variable, "path"):
+            if variable is not None and id(variable) not in self.names:
                 raise self.program.refuse(where, "whose kernel and bias must be plain weights")
-            names.append("" if variable is None else variable.path)
+            names.append("" if variable is None else self.names[id(variable)])
             arrays.append(None if variable is None else plain(names[-1], variable))
         kernel, bias = arrays
         dense = Dense(names[0], kernel, True, names[1], bias)  # type: ignore[arg-type]
@@ -131,9 +135,23 @@ class Graph:
                 return self.program.relu(
                     value, float(getattr(operation, "negative_slope", 0.2)), where
                 )
-            case "softmax" | "logsoftmax" if getattr(operation, "axis", -1) in (-1, 1):
+            case "softmax" | "logsoftmax" if _last(getattr(operation, "axis", -1)):
                 head = "softmax" if kind.lower() == "softmax" else "log_softmax"
                 return self.program.head(value, head, where)
             case "sigmoid":
                 return self.program.head(value, "sigmoid", where)
         raise self.program.refuse(where, "which is none of these")
+
+
+def _names(variables: Iterable[Any]) -> dict[int, str]:
+    """Name of each variable: its path, or if another model inside has the same, with a number."""
+    names: dict[int, str] = {}
+    for variable in variables:
+        paths = (f"{variable.path}_{k}" if k else str(variable.path) for k in count())
+        names[id(variable)] = next(path for path in paths if path not in names.values())
+    return names
+
+
+def _last(axis: object) -> bool:
+    """Whether an axis, or a list of one, is the last of two."""
+    return axis in (-1, 1) or (isinstance(axis, list | tuple) and list(axis) in ([-1], [1]))

@@ -11,8 +11,9 @@ own object is at hand, it says all this.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.imported import Dense, Imported, chain, plain
@@ -21,11 +22,23 @@ from patterndim.formats.imported import Dense, Imported, chain, plain
 MATRICES = {"weight": False, "kernel": True, "w": True}
 BIASES = ("bias", "b")
 
-#: Orders tried before giving up, and layers whose order is looked for.
-ATTEMPTS, MOST_LAYERS = 10_000, 100
+#: Steps in looking for the order of the layers before giving up.
+ATTEMPTS = 200_000
 
 #: The words of a name, and its numbers.
 Key = tuple[tuple[str, ...], tuple[int, ...]]
+
+
+def by_name(named: Iterable[tuple[str, Any]], source: str) -> dict[str, Any]:
+    """Arrays by their names, of which no two may be equal."""
+    arrays: dict[str, Any] = {}
+    for name, array in named:
+        if name in arrays:
+            raise ArgumentError(
+                f"{source} must give each array a name of its own, got {name!r} twice"
+            )
+        arrays[name] = array
+    return arrays
 
 
 def from_names(
@@ -69,8 +82,12 @@ def from_names(
 
 
 def _key(path: tuple[str, ...]) -> Key:
-    """Words and numbers of a path: a piece without a number comes before its number 0."""
-    pieces = [re.fullmatch(r"(.*?)_?(\d*)", piece, re.DOTALL) for piece in path]
+    """
+    Words and numbers of a path: a piece without a number comes before its number 0.
+
+    Of numbers that no layer has, only the end is taken for one.
+    """
+    pieces = [re.fullmatch(r"(.*?)_?(\d{0,18})", piece, re.DOTALL) for piece in path]
     words = tuple(piece[1] for piece in pieces if piece)
     return words, tuple(int(piece[2] or -1) for piece in pieces if piece)
 
@@ -80,24 +97,41 @@ def _in_order(layers: Mapping[Key, Dense], source: str) -> list[Dense]:
     keys = sorted(layers)
     if len({words for words, _ in keys}) <= 1:
         return [layers[key] for key in keys]
-    attempts = 0
-    found: list[list[Key]] = []
-    unfinished: list[list[Key]] = [[]]
-    while unfinished and len(found) < 2 and attempts < ATTEMPTS and len(keys) <= MOST_LAYERS:
-        attempts += 1
-        begun = unfinished.pop()
-        if len(begun) == len(keys):
-            found.append(begun)
-        waiting: dict[tuple[str, ...], Key] = {}
-        for key in keys:  # of each word, the lowest number that is left
-            if key not in begun:
-                waiting.setdefault(key[0], key)
-        for key in waiting.values():
-            if not begun or layers[begun[-1]].width == layers[key].inputs:
-                unfinished.append([*begun, key])
-    if len(found) != 1 or attempts == ATTEMPTS:
+    found = _orders(keys, layers)
+    if len(found) != 1:
         raise _unordered([layers[key] for key in keys], source)
     return [layers[key] for key in found[0]]
+
+
+def _orders(keys: Sequence[Key], layers: Mapping[Key, Dense]) -> list[list[Key]]:
+    """
+    Two orders in which the shapes chain, and the layers of the same words go by their numbers.
+
+    Or the only one; or none, also if ``ATTEMPTS`` are not enough to tell.
+    """
+    words = list(dict.fromkeys(words for words, _ in keys))
+    waiting = [[key for key in reversed(keys) if key[0] == each] for each in words]
+    begun: list[tuple[int, Key]] = []
+    choices = [iter(range(len(words)))]  # for each place up to the next, the words not yet tried
+    found: list[list[Key]] = []
+    for _ in range(ATTEMPTS):
+        word = next(choices[-1], None)
+        if word is None:
+            choices.pop()
+            if not begun:
+                return found
+            word, key = begun.pop()
+            waiting[word].append(key)
+        elif waiting[word] and (
+            not begun or layers[begun[-1][1]].width == layers[waiting[word][-1]].inputs
+        ):
+            begun.append((word, waiting[word].pop()))
+            choices.append(iter(range(len(words))))
+            if len(begun) == len(keys):
+                found.append([key for _, key in begun])
+                if len(found) == 2:
+                    return found
+    return []
 
 
 def _unordered(layers: Sequence[Dense], source: str) -> ArgumentError:

@@ -13,7 +13,8 @@ import numpy as np
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.framework import made_by
-from patterndim.formats.imported import Dense, Imported, chain, plain, verified, with_head
+from patterndim.formats.imported import Dense, Imported, chain, plain, with_head
+from patterndim.formats.verification import verified
 from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()

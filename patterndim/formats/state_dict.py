@@ -19,6 +19,7 @@ from patterndim.formats.archives import MOST_NAME, read_member, reading, unzippi
 from patterndim.formats.framework import framework
 from patterndim.formats.imported import Imported
 from patterndim.formats.named import from_names
+from patterndim.formats.torch_memory import sharing
 
 SUFFIXES = (".pt", ".pth")
 SOURCE = "torch state_dict file"
@@ -103,7 +104,6 @@ def _tensors(loaded: object, torch: Any) -> dict[str, Any]:
                 break
     if not isinstance(loaded, Mapping):
         raise FileError(f"it holds a {type(loaded).__name__}, no state_dict: {ADVICE}")
-    used: dict[int, int] = {}
     for name, tensor in loaded.items():
         if type(name) is not str or len(name) > MOST_NAME:
             raise FileError("an entry without a name")
@@ -111,9 +111,7 @@ def _tensors(loaded: object, torch: Any) -> dict[str, Any]:
             raise FileError(f"{name} is a {type(tensor).__name__}, no tensor: {ADVICE}")
         if tensor.dtype not in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
             raise FileError(f"{name} has dtype {tensor.dtype}")
-        storage = tensor.untyped_storage()
-        used[storage.data_ptr()] = used.get(storage.data_ptr(), 0) + tensor.nbytes
-        # Tied weights are not parameters of their own, and one storage could be any number of them.
-        if used[storage.data_ptr()] > storage.nbytes():
-            raise FileError(f"{name} shares its numbers with another entry, or with itself")
+    # Tied weights are not parameters of their own, and one storage could be any number of them.
+    if shared := sharing(loaded.items()):
+        raise FileError(f"{shared[1]} shares its numbers with another entry, or with itself")
     return dict(loaded)

@@ -13,8 +13,10 @@ from typing import Any
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.framework import framework, made_by
-from patterndim.formats.imported import Dense, Imported, plain, verified, with_head
+from patterndim.formats.imported import Dense, Imported, plain, with_head
 from patterndim.formats.sums import Program, Value
+from patterndim.formats.torch_memory import changed_and_read, sharing, tracer
+from patterndim.formats.verification import verified
 from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
@@ -60,9 +62,14 @@ def _read(source: Any) -> Imported:
             raise ArgumentError(f"{SOURCE} must have no hooks, got some at {name!r}")
     fx = framework("torch.fx", "torch")
     try:
-        traced = fx.symbolic_trace(source)
+        traced = fx.GraphModule(source, tracer(fx).trace(source))
     except Exception as error:  # whatever the module's own code raises
         raise ArgumentError(f"{SOURCE} must be traceable by torch.fx, got {error}") from error
+    if changed := changed_and_read(traced):
+        raise ArgumentError(
+            f"{SOURCE} must not read what it has changed in place, got {changed[0]!r} read again "
+            f"by {changed[1]!r}"
+        )
     traced.graph.eliminate_dead_code()
     operations = Operations(arrays)
     value = _follow(traced, operations)
@@ -75,13 +82,13 @@ def _read(source: Any) -> Imported:
 
     def outputs(X: FloatArray) -> AnyArray:
         with TRACING, torch.no_grad():
-            inputs = torch.as_tensor(X, dtype=tensor.dtype, device=tensor.device)
+            inputs = torch.tensor(X, dtype=tensor.dtype, device=tensor.device)  # a copy
             return plain("outputs", source(inputs))
 
     def double(X: FloatArray) -> AnyArray:
         state = {name: value.double() for name, value in source.named_parameters()}
         with torch.no_grad():
-            inputs = torch.as_tensor(X, dtype=torch.float64, device=tensor.device)
+            inputs = torch.tensor(X, dtype=torch.float64, device=tensor.device)  # a copy
             return plain("outputs", torch.func.functional_call(source, state, (inputs,)))
 
     imported = with_head(replace(imported, parameters=tuple(listed)), value.head, outputs)
@@ -91,21 +98,20 @@ def _read(source: Any) -> Imported:
 
 def _parameters(module: Any) -> dict[str, AnyArray]:
     """Arrays of a module in the order in which it lists them; none may have two names."""
-    arrays: dict[str, AnyArray] = {}
-    names: dict[int, str] = {}
-    for name, tensor in module.named_parameters(remove_duplicate=False):
-        if id(tensor) in names:
-            raise ArgumentError(
-                f"{SOURCE} must not share parameters, got {names[id(tensor)]!r} again as {name!r}"
-            )
+    tensors = list(module.named_parameters(remove_duplicate=False))
+    for name, tensor in tensors:
+        if made_by(tensor, "torch.nn.parameter", "UninitializedParameter"):
+            raise ArgumentError(f"{SOURCE} must have been run once, got {name!r} of no shape yet")
         if tensor.device.type == "meta" or not tensor.is_floating_point():
             raise ArgumentError(
                 f"{SOURCE} must hold real numbers, got {name!r} of {tensor.dtype} "
                 f"on {tensor.device.type}"
             )
-        names[id(tensor)] = name
-        arrays[name] = plain(name, tensor)
-    return arrays
+    if shared := sharing(tensors):
+        raise ArgumentError(
+            f"{SOURCE} must not share parameters, got {shared[0]!r} again as {shared[1]!r}"
+        )
+    return {name: plain(name, tensor) for name, tensor in tensors}
 
 
 def _follow(traced: Any, operations: "Operations") -> Value:
@@ -146,7 +152,8 @@ def _function(target: Any) -> str:
 
 def _operation(path: str, module: Any) -> tuple[str, dict[str, Any]]:
     """Operation that a module is, and its options."""
-    if not type(module).__module__.startswith("torch.nn.modules."):
+    own = "forward" in vars(module)  # somebody has replaced it
+    if own or not type(module).__module__.startswith("torch.nn.modules."):
         return "", {}
     operation, attributes = MODULES.get(type(module).__name__, ("", ()))
     given = {name: getattr(module, name) for name in attributes}

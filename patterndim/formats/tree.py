@@ -12,10 +12,13 @@ from typing import Any
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.imported import Imported
-from patterndim.formats.named import from_names
+from patterndim.formats.named import by_name, from_names
 
 SUFFIXES: tuple[str, ...] = ()
 SOURCE = "parameter tree"
+
+#: Most mappings and sequences in one another.
+DEEPEST = 50
 
 
 def recognises(source: object) -> bool:
@@ -25,20 +28,23 @@ def recognises(source: object) -> bool:
 
 def read(source: Any, *, slope: float | Sequence[float] = 0.0) -> Imported:
     """Network of a parameter tree."""
-    return from_names(dict(leaves(source, "")), source=SOURCE, slope=slope)
+    return from_names(by_name(leaves(source, ""), SOURCE), source=SOURCE, slope=slope)
 
 
-def leaves(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Names and arrays of a tree."""
+def leaves(tree: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Names and arrays of a tree; one that holds itself is too deep."""
+    if depth > DEEPEST:
+        raise ArgumentError(f"{SOURCE} must be at most {DEEPEST} deep, got more")
     if isinstance(tree, Mapping):
         for key, member in tree.items():
-            yield from leaves(member, f"{prefix}/{key}" if prefix else str(key))
+            yield from leaves(member, f"{prefix}/{key}" if prefix else str(key), depth + 1)
     elif isinstance(tree, list | tuple):
         if all(_is_array(member) or member is None for member in tree):
             yield from _layers([member for member in tree if member is not None], prefix)
         else:
             for position, member in enumerate(tree):
-                yield from leaves(member, f"{prefix}/{position}" if prefix else str(position))
+                path = f"{prefix}/{position}" if prefix else str(position)
+                yield from leaves(member, path, depth + 1)
     elif _is_array(tree):
         yield prefix, tree
     elif tree is not None:
