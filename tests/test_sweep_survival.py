@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,50 @@ def test_more_tasks_later_and_the_same_twice(tmp_path):
     assert len(lines(out)) == len(results.records) == 3
     assert len(pdm.sweep(squares(1), run=sweeping.square, out=out, workers=0).records) == 1
     assert len(pdm.load_results(out)) == 3
+
+
+def square(task):
+    return {"square": f"{task['n']}^2"}
+
+
+def run(task):
+    return {"found": [task["n"], task["none"]]}
+
+
+def test_functions_of_different_names_have_different_tasks(tmp_path):
+    out = tmp_path / "results.jsonl"
+    (first,) = pdm.sweep(squares(1), run=sweeping.square, out=out, workers=0).rows
+    (second,) = pdm.sweep(squares(1), run=square, out=out, workers=0).rows
+    assert (first["square"], second["square"]) == (0, "0^2")
+    tasks = [{"n": 1, "none": None}, {"n": 1}]
+    results = pdm.sweep(tasks, run=run, out=out, workers=0)  # named like patterndim's own
+    assert [row["found"] for row in results.rows] == [[1, None]]
+    assert [failure["type"] for failure in results.failures] == ["KeyError"]
+
+
+class Adder:
+    def __call__(self, task):
+        return {}
+
+    def add(self, task):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda task: {}, "'<lambda>'"),
+        (partial(sweeping.square), "'partial'"),
+        (Adder(), "'Adder'"),
+        (Adder().add, r"'Adder\.add'"),
+    ],
+)
+def test_functions_without_a_name_of_their_own_are_not_recorded(function, name, tmp_path):
+    message = f"run must be a named function of a module where out records .*, got {name}$"
+    with pytest.raises(ArgumentError, match=message):
+        pdm.sweep(squares(1), run=function, out=tmp_path / "results.jsonl", workers=0)
+    assert not list(tmp_path.iterdir())
+    assert len(pdm.sweep(squares(1), run=function, workers=0).records) == 1
 
 
 HOW = {"1": "raise", "2": "exit", "3": "no rows", "4": "no JSON"}
