@@ -1,5 +1,6 @@
 """Whatever happens to a sweep, no finished task is lost or run again."""
 
+import errno
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -229,7 +231,7 @@ def test_workers_have_their_share_of_threads(monkeypatch):
 @pytest.mark.compiled
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_any_executor(kind):
-    options = {"mp_context": __import__("multiprocessing").get_context("spawn")}
+    options = {"mp_context": get_context("spawn")}
     with kind(2, **(options if kind is ProcessPoolExecutor else {})) as executor:
         results = pdm.sweep(squares(30), run=sweeping.square, executor=executor)
         whole = pdm.sweep(squares(30), run=sweeping.square, workers=0)
@@ -249,6 +251,38 @@ def test_two_sweeps_do_not_share_a_file(tmp_path):
             assert len(pdm.load_results(out)) == 1
 
     pdm.sweep(squares(2), run=sweeping.square, out=out, workers=0, progress=second)
+    assert len(lines(out)) == 2
+
+
+@pytest.mark.compiled
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")  # of JAX, if it was imported
+def test_a_forked_child_does_not_hold_the_lock(tmp_path):
+    out = tmp_path / "results.jsonl"
+    with store.Store(out) as first:
+        context = get_context("fork")
+        started = context.Event()
+        child = context.Process(target=lambda: started.set() or time.sleep(60))
+        child.start()
+        try:
+            assert started.wait(30)
+            with pytest.raises(FileError, match="another sweep writes to it"):
+                store.Store(out)
+            os.close(first.file)  # as when the process that sweeps is killed
+            first.file = -1
+            store.Store(out).close()
+        finally:
+            child.kill()
+            child.join()
+
+
+def test_file_systems_without_locks(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(store._fcntl, "flock", flock)
+    out = tmp_path / "results.jsonl"
+    assert len(pdm.sweep(squares(2), run=sweeping.square, out=out, workers=0).rows) == 2
     assert len(lines(out)) == 2
 
 
