@@ -199,6 +199,16 @@ def test_columns_have_the_type_of_what_is_in_them():
     assert len(table.Results([]).table()) == 0
 
 
+def test_columns_of_a_function_win():
+    task = {"n": 1, "host": "where it should run"}
+    rows = [{"seconds": 0.5, "task": "mine", "n": 2}, {}]
+    records = [record("k", task, rows), record("l", {"n": 3, "host": "elsewhere"}, [])]
+    first, second = table.Results(records).rows
+    assert (first["seconds"], first["task"], first["n"]) == (0.5, "mine", 2)
+    assert (second["seconds"], second["task"], second["n"]) == (1.0, "k", 1)
+    assert first["host"] == second["host"] == "where it should run"
+
+
 def test_rows_are_in_the_order_of_what_varies():
     values = [None, 2, 10, "a", [1, 5], [2], [2, 0]]
     records = [record(str(i), {"v": v, "same": 0}, [{"i": i}]) for i, v in enumerate(values)]
