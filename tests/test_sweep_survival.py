@@ -217,6 +217,17 @@ def test_workers_that_cannot_start_are_one_error(tmp_path):
 
 
 @pytest.mark.compiled
+def test_a_worker_that_dies_while_it_starts_is_started_again(tmp_path):
+    function = sweeping.Late(str(tmp_path), 2)
+    results = pdm.sweep(squares(3), run=function, workers=1, retries=0)
+    assert [row["square"] for row in results.rows] == [0, 1, 4]
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(ArgumentError, match="worker processes must be able to start"):
+        pdm.sweep(squares(3), run=sweeping.Late(str(tmp_path), 9), workers=1)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.compiled
 def test_workers_have_their_share_of_threads(monkeypatch):
     names = ["NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"]
     for name in names:
