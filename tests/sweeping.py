@@ -35,6 +35,27 @@ def faulty(task):
     return {"square": n**2}
 
 
+class Late:
+    """Squares, but some workers die while it arrives there."""
+
+    def __init__(self, folder, deaths):
+        self.arguments = folder, deaths
+
+    def __reduce__(self):
+        return arrive, self.arguments
+
+    def __call__(self, task):
+        return square(task)
+
+
+def arrive(folder, deaths):
+    marks = len(list(Path(folder).iterdir()))
+    if marks < deaths:
+        (Path(folder) / str(marks)).touch()
+        os._exit(1)
+    return Late(folder, deaths)
+
+
 def threads(task):
     return {name: os.environ.get(name) for name in task["names"]}
 

@@ -97,9 +97,45 @@ class Killing(Executor):
         return future
 
 
+class Confused(Killing):
+    """Blames the first death on all six tasks that were there."""
+
+    calls = 0
+
+    def submit(self, attempt, work, task, /):
+        self.calls += 1
+        if self.calls > 6:
+            return super().submit(attempt, work, task)
+        future = Future()
+        future.set_exception(KilledWorker(task.settings["n"]))
+        return future
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_tasks_that_only_waited_where_a_worker_died_are_no_failures(retries):
+    tasks = [{"n": n} for n in range(6)]
+    results = pdm.sweep(tasks, run=sweeping.square, executor=Confused({2: 9}), retries=retries)
+    assert [failure["n"] for failure in results.failures] == [2]
+    times = "3 times" if retries else "1 time"
+    assert results.failures[0]["message"] == f"the worker died, {times}"
+
+
+class Full(Executor):
+    """Like a client that cannot send a function, or is closed."""
+
+    def submit(self, *_):
+        raise TypeError("cannot pickle this")
+
+
+def test_what_cannot_be_sent_is_one_error():
+    message = "executor must be able to run tasks, got TypeError: cannot pickle this"
+    with pytest.raises(ArgumentError, match=message):
+        pdm.sweep([{"n": 1}], run=sweeping.square, executor=Full())
+
+
 def test_a_task_that_kills_its_workers_is_one_failure():
     tasks = [{"n": n} for n in range(6)]
-    executor = Killing({2: 3, 4: 2})
+    executor = Killing({2: 4, 4: 3})
     results = pdm.sweep(tasks, run=sweeping.square, executor=executor, retries=2)
     assert [(f["n"], f["message"]) for f in results.failures] == [(2, "the worker died, 3 times")]
     assert [row["square"] for row in results.rows] == [0, 1, 9, 16, 25]

@@ -137,6 +137,28 @@ def test_targets_of_the_square_loss():
     assert samples.test_targets.shape == (3, 10)
 
 
+@pytest.mark.parametrize(
+    ("y", "outputs", "targets"),
+    [
+        ([-1, 1, 1, -1], 1, [[-1.0], [1.0], [1.0], [-1.0]]),
+        ([0, 1, 1, 0], 1, [[0.0], [1.0], [1.0], [0.0]]),
+        ([0, 1, 1, 0], 2, [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]),
+        ([[-1, 2]] * 4, 2, [[-1.0, 2.0]] * 4),
+    ],
+)
+def test_integers_of_the_square_loss_are_labels_or_values(y, outputs, targets, tmp_path):
+    np.savez(tmp_path / "d.npz", X=np.eye(4), y=y)
+    spec = {"data": {"source": str(tmp_path / "d.npz"), "train": 4}}
+    spec["network"] = {"widths": [4, 2, outputs]}
+    (task,) = as_tasks([spec | {"training": {"loss": "square", "steps": 1}}])
+    samples = sources.draw(task.settings, task.path, 0)
+    order = np.random.default_rng([0, 0, 0]).permutation(4)
+    assert samples.targets.dtype == np.float64
+    assert samples.targets.tolist() == np.array(targets)[order].tolist()
+    (first, last) = pdm.sweep([task], workers=0).rows
+    assert np.isfinite([first["loss"], last["loss"]]).all()
+
+
 @pytest.mark.parametrize(("source", "low"), [("gaussian", -9.0), ("uniform", 0.0)])
 def test_random_inputs(source, low):
     network = {"widths": [3, 4, 2], "bias_std": 1.0}
@@ -175,6 +197,16 @@ def test_columns_have_the_type_of_what_is_in_them():
     assert found["seed"].tolist() == [3, 3]
     assert found["host"].tolist() == ["h", "h"]
     assert len(table.Results([]).table()) == 0
+
+
+def test_columns_of_a_function_win():
+    task = {"n": 1, "host": "where it should run"}
+    rows = [{"seconds": 0.5, "task": "mine", "n": 2}, {}]
+    records = [record("k", task, rows), record("l", {"n": 3, "host": "elsewhere"}, [])]
+    first, second = table.Results(records).rows
+    assert (first["seconds"], first["task"], first["n"]) == (0.5, "mine", 2)
+    assert (second["seconds"], second["task"], second["n"]) == (1.0, "k", 1)
+    assert first["host"] == second["host"] == "where it should run"
 
 
 def test_rows_are_in_the_order_of_what_varies():

@@ -63,7 +63,7 @@ def test_the_key_is_that_of_the_experiment_however_it_is_written():
     """The value itself is pinned: a change of it makes everybody's results worthless."""
     one = {"data": {"train": 20}, "network": {"widths": [64, 4, 10]}}
     (key,) = keys(one)
-    assert key == "11cdc9b4e109c2137f1f48854f216f808fc8c206d94b8c50e72f41f800f03b11"
+    assert key == "183c7d84b19c68b05e8a3be5797ad37a6c98e49631a4e59c3987b4bd096bcf1e"
     written = {
         "seed": np.int64(0),
         "network": {"widths": (64, 4, 10), "scale": 1, "slope": 0},
@@ -138,6 +138,7 @@ BAD = [
     ({"network__bias": 1}, "network.bias must be true or false, got 1"),
     ({"network__slope": 1.0}, "network.slope must be at least 0 and below 1, got 1.0"),
     ({"network__slope": [0.1, 2]}, "network.slope[1] must be at least 0 and below 1, got 2"),
+    ({"network__slope": [0.1, 0.2]}, "network.slope must be a number or one for each of 1 hidden"),
     ({"training__epochs": 2}, "training must have epochs or steps, got both"),
     ({"training__rate": "fast"}, "training.rate must be a number, got 'fast'"),
     ({"training__loss": "hinge"}, "training.loss must be one of cross-entropy, square, got 'hin"),
@@ -307,6 +308,16 @@ def test_damaged_data_is_one_error(write, name, message, tmp_path):
         ({"y": Y - 1.0}, {}, "training.loss must be 'square' where y is not labels 0, 1, ..."),
         ({}, {}, "data.source has no y to train on"),
         ({"y": Y - 1.0}, {"loss": "square"}, "network.widths[-1] must be 1, like y, got 2"),
+        (
+            {"y": Y.astype(int) - 1},
+            {"loss": "square"},
+            "network.widths[-1] must be 1, like y, got 2: y is not labels 0, 1, ... below it",
+        ),
+        (
+            {"y": np.ones((10, 3), dtype=bool)},
+            {"loss": "square"},
+            "network.widths[-1] must be 3, like y, got 2",
+        ),
     ],
 )
 def test_targets_must_fit(given, changes, message, tmp_path):
@@ -315,6 +326,18 @@ def test_targets_must_fit(given, changes, message, tmp_path):
     with pytest.raises(PatterndimError) as found:
         as_tasks([wrong])
     assert str(found.value) == message
+
+
+def test_corrupted_targets_are_labels(tmp_path):
+    spec = about(tmp_path / "d.npz", widths=[6, 1]) | {"training": {"steps": 1, "loss": "square"}}
+    spec["data"]["corrupted"] = 0.5
+    for steps in (0, 1):
+        spec["training"]["steps"] = steps
+        np.savez(tmp_path / "d.npz", X=X, y=Y.astype(float if steps == 0 else int) - 1)
+        with pytest.raises(
+            PatterndimError, match=r"data\.corrupted must be 0 where targets are no"
+        ):
+            as_tasks([spec])
 
 
 def test_random_inputs_have_no_targets():

@@ -1,5 +1,6 @@
 """Whatever happens to a sweep, no finished task is lost or run again."""
 
+import errno
 import json
 import os
 import random
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -117,6 +120,50 @@ def test_more_tasks_later_and_the_same_twice(tmp_path):
     assert len(pdm.load_results(out)) == 3
 
 
+def square(task):
+    return {"square": f"{task['n']}^2"}
+
+
+def run(task):
+    return {"found": [task["n"], task["none"]]}
+
+
+def test_functions_of_different_names_have_different_tasks(tmp_path):
+    out = tmp_path / "results.jsonl"
+    (first,) = pdm.sweep(squares(1), run=sweeping.square, out=out, workers=0).rows
+    (second,) = pdm.sweep(squares(1), run=square, out=out, workers=0).rows
+    assert (first["square"], second["square"]) == (0, "0^2")
+    tasks = [{"n": 1, "none": None}, {"n": 1}]
+    results = pdm.sweep(tasks, run=run, out=out, workers=0)  # named like patterndim's own
+    assert [row["found"] for row in results.rows] == [[1, None]]
+    assert [failure["type"] for failure in results.failures] == ["KeyError"]
+
+
+class Adder:
+    def __call__(self, task):
+        return {}
+
+    def add(self, task):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda task: {}, "'<lambda>'"),
+        (partial(sweeping.square), "'partial'"),
+        (Adder(), "'Adder'"),
+        (Adder().add, r"'Adder\.add'"),
+    ],
+)
+def test_functions_without_a_name_of_their_own_are_not_recorded(function, name, tmp_path):
+    message = f"run must be a named function of a module where out records .*, got {name}$"
+    with pytest.raises(ArgumentError, match=message):
+        pdm.sweep(squares(1), run=function, out=tmp_path / "results.jsonl", workers=0)
+    assert not list(tmp_path.iterdir())
+    assert len(pdm.sweep(squares(1), run=function, workers=0).records) == 1
+
+
 HOW = {"1": "raise", "2": "exit", "3": "no rows", "4": "no JSON"}
 ERRORS = {
     1: ("ValueError", "no square for 1"),
@@ -170,6 +217,17 @@ def test_workers_that_cannot_start_are_one_error(tmp_path):
 
 
 @pytest.mark.compiled
+def test_a_worker_that_dies_while_it_starts_is_started_again(tmp_path):
+    function = sweeping.Late(str(tmp_path), 2)
+    results = pdm.sweep(squares(3), run=function, workers=1, retries=0)
+    assert [row["square"] for row in results.rows] == [0, 1, 4]
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(ArgumentError, match="worker processes must be able to start"):
+        pdm.sweep(squares(3), run=sweeping.Late(str(tmp_path), 9), workers=1)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.compiled
 def test_workers_have_their_share_of_threads(monkeypatch):
     names = ["NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"]
     for name in names:
@@ -184,7 +242,7 @@ def test_workers_have_their_share_of_threads(monkeypatch):
 @pytest.mark.compiled
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_any_executor(kind):
-    options = {"mp_context": __import__("multiprocessing").get_context("spawn")}
+    options = {"mp_context": get_context("spawn")}
     with kind(2, **(options if kind is ProcessPoolExecutor else {})) as executor:
         results = pdm.sweep(squares(30), run=sweeping.square, executor=executor)
         whole = pdm.sweep(squares(30), run=sweeping.square, workers=0)
@@ -204,6 +262,38 @@ def test_two_sweeps_do_not_share_a_file(tmp_path):
             assert len(pdm.load_results(out)) == 1
 
     pdm.sweep(squares(2), run=sweeping.square, out=out, workers=0, progress=second)
+    assert len(lines(out)) == 2
+
+
+@pytest.mark.compiled
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")  # of JAX, if it was imported
+def test_a_forked_child_does_not_hold_the_lock(tmp_path):
+    out = tmp_path / "results.jsonl"
+    with store.Store(out) as first:
+        context = get_context("fork")
+        started = context.Event()
+        child = context.Process(target=lambda: started.set() or time.sleep(60))
+        child.start()
+        try:
+            assert started.wait(30)
+            with pytest.raises(FileError, match="another sweep writes to it"):
+                store.Store(out)
+            os.close(first.file)  # as when the process that sweeps is killed
+            first.file = -1
+            store.Store(out).close()
+        finally:
+            child.kill()
+            child.join()
+
+
+def test_file_systems_without_locks(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(store._fcntl, "flock", flock)
+    out = tmp_path / "results.jsonl"
+    assert len(pdm.sweep(squares(2), run=sweeping.square, out=out, workers=0).rows) == 2
     assert len(lines(out)) == 2
 
 

@@ -26,38 +26,55 @@ def here(tasks: list[Task], work: Work) -> Iterator[tuple[Task, Result]]:
 
 def before(function: Work, executor: Executor) -> None:
     """Run something on one worker before the others have anything to do."""
-    future = _submit(executor, function, None)
-    wait([future])
-    _result(future, executor)
+    tried = False
+    while not tried:
+        future = _submit(executor, function, None)
+        wait([future])
+        tried, _ = _result(future, executor)
 
 
 @dataclass
 class _Pending:
-    """A task that was handed out, and how many workers died with it."""
+    """A task that was handed out, and how many workers died of it."""
 
     task: Task
     deaths: int = 0
+    alone: bool = False
 
 
 def elsewhere(
     tasks: list[Task], work: Work, executor: Executor, retries: int
 ) -> Iterator[tuple[Task, Result]]:
-    """Tasks and what became of them, as they come back from an executor."""
+    """
+    Tasks and what became of them, as they come back from an executor.
+
+    A cluster may blame the death of a worker on tasks that only waited there.  These are handed
+    out once more when all others are done, one at a time: who dies then died of its task.
+    """
+    own = isinstance(executor, Pool)
     window = executor.workers if isinstance(executor, Pool) else WINDOW
     queue = deque(_Pending(task) for task in tasks)
+    suspects: deque[_Pending] = deque()
     pending: dict[Future[Result], _Pending] = {}
     try:
-        while queue or pending:
+        while queue or suspects or pending:
             while queue and len(pending) < window:
                 one = queue.popleft()
                 pending[_submit(executor, work, one.task)] = one
+            if not pending:
+                one = suspects.popleft()
+                pending[_submit(executor, work, one.task)] = one
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 one = pending.pop(future)
-                result = _result(future, executor)
-                if result is None and one.deaths < retries:
-                    queue.append(_Pending(one.task, one.deaths + 1))
+                tried, result = _result(future, executor)
+                if result is not None:
+                    yield one.task, result
+                    continue
+                deaths = one.deaths + (tried and (own or one.alone))
+                if deaths > retries:
+                    yield one.task, _died(deaths)
                 else:
-                    yield one.task, result or _died(one.deaths + 1)
+                    (queue if own else suspects).append(_Pending(one.task, deaths, alone=True))
     finally:
         for future in pending:
             future.cancel()
@@ -66,24 +83,27 @@ def elsewhere(
 def _submit(executor: Executor, work: Work, task: Task | None) -> Future[Result]:
     try:
         return executor.submit(attempt, work, task)
-    except (BrokenExecutor, RuntimeError) as error:
+    except Exception as error:  # closed, broken, or it cannot send this function
         raise _unusable(error) from error
 
 
-def _result(future: Future[Result], executor: Executor) -> Result | None:
-    """What became of a task, or None if its worker died; `attempt` itself raises nothing."""
-    if isinstance(executor, Pool):
-        executor.release(future)
+def _result(future: Future[Result], executor: Executor) -> tuple[bool, Result | None]:
+    """
+    Whether a task was begun, and what became of it, or None if its worker died.
+
+    `attempt` itself raises nothing.
+    """
+    tried = executor.release(future) if isinstance(executor, Pool) else True
     try:
-        return future.result()
+        return tried, future.result()
     except BrokenExecutor as error:
         if isinstance(executor, Pool):
-            return None
+            return tried, None
         raise _unusable(error) from error
     except Exception as error:
         # By name, because distributed need not be installed.
         if type(error).__name__ == "KilledWorker":
-            return None
+            return tried, None
         raise _unusable(error) from error
 
 

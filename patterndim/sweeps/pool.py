@@ -20,6 +20,8 @@ THREADS = (
     "MKL_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+#: So many workers in a row may die while they start: the machine may be busy or short of memory.
+STARTS = 3
 _environment = Lock()
 
 
@@ -58,6 +60,7 @@ class Pool(Executor):
         self.threads = max(1, cores() // workers)
         self.idle: list[_Process] = []
         self.busy: dict[Future[Any], _Process] = {}
+        self.stillborn = 0
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run a call in an idle worker, or in a new one."""
@@ -66,14 +69,21 @@ class Pool(Executor):
         self.busy[future] = process
         return future
 
-    def release(self, future: Future[Any]) -> None:
-        """Let the worker of a finished call take another, unless it died."""
+    def release(self, future: Future[Any]) -> bool:
+        """Let the worker of a finished call take another; False if it died before it began it."""
         process = self.busy.pop(future)
-        if process.hello.exception() is not None or isinstance(future.exception(), BrokenExecutor):
-            process.executor.shutdown(wait=False)
-            process.check()
-        else:
-            self.idle.append(process)
+        error = process.hello.exception()
+        if error is None:
+            self.stillborn = 0
+            if not isinstance(future.exception(), BrokenExecutor):
+                self.idle.append(process)
+                return True
+        process.executor.shutdown(wait=False)
+        if isinstance(error, BrokenExecutor) and self.stillborn + 1 < STARTS:
+            self.stillborn += 1
+            return False
+        process.check()
+        return True
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End all workers, at once if their calls do not matter any more."""

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import current_process
 from os import PathLike
+from types import ModuleType
 from typing import Any
 
 from patterndim.errors import ArgumentError, KindError
@@ -50,7 +51,8 @@ def sweep(
         Results file, JSON Lines; without it the results are only returned.
     run : callable, optional
         Function of a task's dict that returns its rows: a dict or several of plain values.  Its
-        name is part of the key.  For processes it must be importable, so not a lambda.
+        name and that of its module are part of the key, so with ``out`` it must have one of its
+        own.  For processes it must be importable, so not a lambda.
     executor : concurrent.futures.Executor, optional
         Where tasks run: threads, processes, a cluster by dask's ``Client.get_executor()``.
     workers : int, optional
@@ -94,6 +96,8 @@ def sweep(
         raise KindError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     if workers is not None:
         integer("workers", workers, low=0)
+    if run is not None and out is not None:
+        _check_name(run)
     wanted = {task.key: task for task in as_tasks(tasks, run)}
     work = _experiment() if run is None else _Given(run)
     with ExitStack() as stack:
@@ -157,7 +161,28 @@ def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
 
 
 def _name(run: Callable[[Any], Any]) -> str:
-    return str(getattr(run, "__qualname__", type(run).__qualname__))
+    """Name of a function and its module; that of a script is not part of it."""
+    name = str(getattr(run, "__qualname__", type(run).__qualname__))
+    module = getattr(run, "__module__", None) or ""
+    if module in ("__main__", "__mp_main__"):
+        # Run by ``python -m``, a module has the name by which others import it.
+        module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "")
+    return f"{module}.{name}" if module else name
+
+
+def _check_name(run: Callable[[Any], Any]) -> None:
+    """Raise if another function could have the same name."""
+    name = getattr(run, "__qualname__", None)
+    owner = getattr(run, "__self__", None)
+    if (
+        not isinstance(name, str)
+        or "<" in name  # <lambda>, <locals>
+        or not (owner is None or isinstance(owner, ModuleType))
+    ):
+        raise ArgumentError(
+            "run must be a named function of a module where out records what it found, "
+            f"got {name or type(run).__qualname__!r}"
+        )
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def resolve(settings: Settings, folder: Path) -> tuple[Settings, str | None]:
             raise FileError(f"data.source must be {options}, and there is no {missing!r}")
         given = {**given, "source": _file(path)[2]}
     settings = {**settings, "data": given}
+    _check_slope(settings["network"])
     _check_data(settings, path)
     _check_measure(settings)
     return settings, path
@@ -74,6 +75,14 @@ def _arrays(settings: Settings, path: str | None) -> tuple[AnyArray, AnyArray | 
     if found != source:
         raise FileError(f"data must not change while a sweep runs, and {path!r} did")
     return X, y
+
+
+def _check_slope(network: Settings) -> None:
+    slope, hidden = network["slope"], len(network["widths"]) - 2
+    if isinstance(slope, list) and len(slope) != hidden:
+        raise ArgumentError(
+            f"network.slope must be a number or one for each of {hidden} hidden layers, got {slope}"
+        )
 
 
 def _check_data(settings: Settings, path: str | None) -> None:
@@ -101,13 +110,26 @@ def _check_data(settings: Settings, path: str | None) -> None:
     if y is None:
         if training:
             raise ArgumentError("data.source has no y to train on")
-    elif settings["training"]["loss"] == "cross-entropy" and training:
+    elif not training:
+        if given["corrupted"] and y.dtype.kind not in "iu":
+            raise ArgumentError("data.corrupted must be 0 where targets are no labels")
+    elif settings["training"]["loss"] == "cross-entropy":
         _check_labels(y, widths[-1])
-    elif given["corrupted"] and y.dtype.kind not in "iu":
-        raise ArgumentError("data.corrupted must be 0 where targets are no labels")
-    elif y.dtype.kind == "f" and y.reshape(len(y), -1).shape[1] != widths[-1]:
+    elif not _are_labels(y, widths[-1]):
         outputs = y.reshape(len(y), -1).shape[1]
-        raise ArgumentError(f"network.widths[-1] must be {outputs}, like y, got {widths[-1]}")
+        if outputs != widths[-1]:
+            raise ArgumentError(
+                f"network.widths[-1] must be {outputs}, like y, got {widths[-1]}"
+                + (": y is not labels 0, 1, ... below it" if y.dtype.kind in "iu" else "")
+            )
+        if given["corrupted"]:
+            raise ArgumentError("data.corrupted must be 0 where targets are no labels")
+
+
+def _are_labels(y: AnyArray, outputs: int) -> bool:
+    """Whether targets of the square loss are meant as classes, not as values."""
+    whole = y.ndim == 1 and y.dtype.kind in "iu" and outputs > 1
+    return whole and bool(y.min() >= 0) and bool(y.max() < outputs)
 
 
 def _check_labels(y: AnyArray, outputs: int) -> None:
@@ -162,9 +184,13 @@ def draw(settings: Settings, path: str | None, trial: int) -> Samples:
         X[:train] += rng[NOISE].normal(0.0, given["noise"], X[:train].shape)
     if y is not None and given["corrupted"]:
         wrong = rng[LABELS].permutation(train)[: round(given["corrupted"] * train)]
+        y = y.astype(np.int64)
         y[wrong] = rng[LABELS].integers(widths[-1], size=len(wrong))
     inputs = {"train": X[:train], "test": X[train:]}
     inputs["gaussian"] = rng[GAUSSIAN].normal(0.5, 1.0, (given["gaussian"], widths[0]))
     if y is not None and settings["training"]["loss"] == "square":
-        y = np.eye(widths[-1])[y] if y.dtype.kind in "iu" else y.reshape(len(y), -1)
+        if _are_labels(y, widths[-1]):
+            y = np.eye(widths[-1])[y]
+        else:
+            y = y.reshape(len(y), -1).astype(np.float64)
     return Samples(inputs, None if y is None else y[:train], None if y is None else y[train:])

@@ -8,13 +8,21 @@ changed: whatever happens, at most the last line can be incomplete, and that is 
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from stat import S_ISREG
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from patterndim.errors import FileError
+
+try:
+    _fcntl: Any = import_module("fcntl")
+except ImportError:  # not a Unix
+    _fcntl = None
 
 Record = dict[str, Any]
 
@@ -101,9 +109,10 @@ class Store:
             if not S_ISREG(os.fstat(self.file).st_mode):
                 raise FileError(f"out must be a regular file, got {self.path!r}")
             self._lock()
+            _open.add(self)
             self.records = {record["key"]: record for record in self._repair()}
         except BaseException:
-            os.close(self.file)
+            self.close()
             raise
 
     def append(self, record: Record) -> None:
@@ -122,7 +131,13 @@ class Store:
 
     def close(self) -> None:
         """Let others use the file."""
+        if self.file < 0:  # in a child of the process that sweeps
+            return
+        with suppress(OSError):
+            if _fcntl:  # a process that other code has forked may have the file, too
+                _fcntl.flock(self.file, _fcntl.LOCK_UN)
         os.close(self.file)
+        self.file = -1
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -142,16 +157,16 @@ class Store:
 
     def _lock(self) -> None:
         """One sweep at a time; the lock goes when its process does, however it ends."""
-        try:
-            import fcntl
-        except ImportError:  # not a Unix
+        if not _fcntl:
             return
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _fcntl.flock(self.file, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileError(
                 f"out must not be in use, got {self.path!r}: another sweep writes to it"
             ) from error
+        except OSError:  # not every file system has locks
+            return
 
     def _repair(self) -> list[Record]:
         """Records so far; the file ends after the last of them."""
@@ -166,3 +181,19 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from error
         return records
+
+
+#: Stores whose files are open here; a child that is forked has nothing to do with them.
+_open: WeakSet[Store] = WeakSet()
+
+
+def _forget() -> None:
+    """Close the files in a forked child: it must not hold the lock when its parent is gone."""
+    for store in _open:
+        if store.file >= 0:
+            os.close(store.file)
+            store.file = -1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

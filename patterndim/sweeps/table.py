@@ -56,9 +56,14 @@ class Results:
 
     @property
     def rows(self) -> list[Row]:
-        """Rows as dicts: settings that vary and the seed, what was measured, versions."""
+        """
+        Rows as dicts: settings that vary and the seed, what was measured, versions.
+
+        What was measured wins: a column "seconds" of a row is that of the row, not that of the
+        task, which is in the record.
+        """
         return [
-            {**self._settings(record), **row, "task": record["key"][:12], **_about(record)}
+            _joined(self._settings(record), row, _about(record))
             for record in self.records
             for row in record["rows"]
         ]
@@ -112,9 +117,10 @@ def load_results(path: str | PathLike[str], *, as_: str = "numpy") -> Any:
     Table of a results file, one row for each row measured.
 
     Columns are the settings that vary and the seed, what was measured, the beginning of the key
-    of the task, the versions and the host.  Rows are sorted by the settings that vary, and
-    otherwise as the task returned them: whether the sweep was interrupted, and in which order its
-    tasks ended, does not show.
+    of the task, the versions, the host and the seconds that the task took; where a function gave
+    a column one of these names, it is the function's.  Rows are sorted by the settings that vary,
+    and otherwise as the task returned them: whether the sweep was interrupted, and in which order
+    its tasks ended, does not show.
 
     Parameters
     ----------
@@ -167,7 +173,13 @@ def _order(value: Any) -> tuple[int, Any]:
 
 
 def _about(record: Record) -> Row:
-    return {**record["about"], "seconds": record["seconds"]}
+    return {"task": record["key"][:12], **record["about"], "seconds": record["seconds"]}
+
+
+def _joined(settings: Row, row: Row, about: Row) -> Row:
+    """One row of the table: settings and what was measured win over what is known of the task."""
+    measured = settings | row
+    return measured | {name: value for name, value in about.items() if name not in measured}
 
 
 def _columns(rows: list[Row]) -> dict[str, AnyArray]:

@@ -13,8 +13,8 @@ from patterndim.errors import KindError, NonFiniteError
 
 #: Part of every key: a change of what a setting means must change it.
 FORMAT = 1
-#: Name of the function that computes the tasks of a spec.
-EXPERIMENT = "run"
+#: Name of what computes the tasks of a spec; no function has it.
+EXPERIMENT = "patterndim.experiment"
 
 
 @dataclass(frozen=True, eq=False)
