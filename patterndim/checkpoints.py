@@ -20,6 +20,10 @@ from patterndim.validation import integer
 #: Snapshots, networks, files, objects of a framework, or (with an architecture) thetas.
 Source = Iterable[Any] | Mapping[int, Any] | str | PathLike[str]
 
+#: Words before the number of an epoch, and before that of a step: the first that is there counts.
+EPOCH = r"epochs?$|^ep$"
+STEPS = (r"steps?$", r"iter(ation)?s?$", r"(ckpt|checkpoint)$")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -70,8 +74,8 @@ def _files(path: Path) -> Iterator[Checkpoint]:
 
 def natural(file: Path) -> list[tuple[int, int, str]]:
     """Order of names in which numbers count as numbers: step 9 comes before step 10."""
-    parts = re.split(r"(\d+)", file.name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    parts = re.split(r"([0-9]+)", file.name)
+    return [(0, int(part), "") if k % 2 else (1, 0, part) for k, part in enumerate(parts)]
 
 
 def _file(file: Path) -> Checkpoint:
@@ -81,16 +85,26 @@ def _file(file: Path) -> Checkpoint:
 
 def numbers(stem: str) -> tuple[int | None, int | None]:
     """
-    Step and epoch in the name of a file: after these words, or the last number as the step.
+    Step and epoch in the name of a file.
+
+    A number belongs to the word before it.  The step is the number of "step", or else of "iter",
+    or else of "checkpoint"; or else the last number that has no word; or else, if there is no
+    epoch, the last number.  Decimal fractions are neither steps nor epochs.
 
     Examples
     --------
     >>> numbers("epoch=3-step=1200"), numbers("run2_000100"), numbers("epoch12"), numbers("last")
     ((1200, 3), (100, None), (None, 12), (None, None))
+    >>> numbers("ckpt-100-loss0.35"), numbers("epoch_3_1200")
+    ((100, None), (1200, 3))
     """
-    step, epoch = (
-        re.search(rf"{word}s?[^0-9A-Za-z]*(\d+)", stem, re.IGNORECASE) for word in ("step", "epoch")
-    )
-    last = None if epoch else re.search(r"(\d+)\D*$", stem)
-    found = step or last
-    return int(found[1]) if found else None, int(epoch[1]) if epoch else None
+    pairs = re.findall(r"([A-Za-z]*)[^0-9A-Za-z]*([0-9]+(?:\.[0-9]+)?)", stem)
+    whole = [(word.lower(), int(number)) for word, number in pairs if "." not in number]
+    epoch = next((number for word, number in whole if re.search(EPOCH, word)), None)
+    for words in STEPS:
+        for word, number in whole:
+            if re.search(words, word):
+                return number, epoch
+    bare = [number for word, number in whole if not word]
+    others = bare if bare or epoch is not None else [number for _, number in whole]
+    return (others[-1] if others else None), epoch

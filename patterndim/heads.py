@@ -162,7 +162,10 @@ def seed(C: FloatArray, inputs: int) -> FloatArray:
 def softmax_jacobian(outputs: FloatArray) -> FloatArray:
     """diag(q) - q q^T for the softmax q of each row, shape (N, n_L, n_L)."""
     q = softmax(outputs)
-    C: FloatArray = q[:, :, np.newaxis] * (np.eye(q.shape[1]) - q[:, np.newaxis])
+    C: FloatArray = -q[:, :, np.newaxis] * q[:, np.newaxis]
+    # 1 - q would cancel where q is near 1: the sum of the others does not.
+    diagonal = np.arange(q.shape[1])
+    C[:, diagonal, diagonal] = q * (q @ (1.0 - np.eye(q.shape[1])))
     return C
 
 

@@ -31,7 +31,8 @@ class Spectrum:
     precision : float
         Values below this fraction of the largest one are rounding errors.
     resolved : int
-        Number of values above that.
+        Number of values above that; behind a softmax at most N (n_L - 1), as many as can differ
+        from zero.
     complete : bool
         Whether these are all min(N n_L, P) singular values.
     """
@@ -123,6 +124,9 @@ def singular_values(
         values = (_from_gram if method == "gram" else _from_dense)(factors)
     values = values[: min(rows, P)][:wanted]
     resolved = int(np.count_nonzero(values > precision * values[0])) if values[0] > 0 else 0
+    if isinstance(output, str) and output == "softmax":
+        # The outputs of a softmax sum to 1: other values are zero, whatever rounding says.
+        resolved = min(resolved, len(factors.outputs) * (factors.count - 1))
     return Spectrum(values, method, precision, resolved, len(values) == min(rows, P))
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from math import nan
 from statistics import fmean, stdev
 from typing import Any
@@ -15,6 +16,10 @@ from patterndim.errors import ArgumentError, KindError
 Row = dict[str, Any]
 #: Columns that tell repetitions apart: what is left after these is averaged over.
 REPETITIONS = ("seed", "trial")
+#: Most dimensions that parameters allow: without a head, and behind a softmax without or with
+#: biases; and that outputs allow, without a head and behind a softmax.
+OF_PARAMETERS = ("P - H", "P - H - n_{L-1}", "P - H - n_{L-1} - 1")
+OF_OUTPUTS = ("N n_L", "N (n_L - 1)")
 
 
 @dataclass(frozen=True)
@@ -79,14 +84,45 @@ def _derived(row: Mapping[str, Any]) -> Row:
     found: Row = {}
     widths = row.get("network.widths")
     # Structured arrays and DataFrames hold lists as JSON.
-    widths = json.loads(widths) if isinstance(widths, str) and widths else widths
-    if isinstance(widths, list | tuple) and len(widths) > 2:
+    widths = _read(widths) if isinstance(widths, str) else widths
+    if isinstance(widths, list | tuple) and len(widths) > 2 and all(map(is_number, widths)):
         found = {"width": max(widths[1:-1]), "depth": len(widths) - 2}
+    behind = row.get("output") == "softmax"
     if is_number(row.get("P")) and is_number(row.get("H")):
-        found["P - H"] = row["P"] - row["H"]
+        most = row["P"] - row["H"]
+        found |= _behind_softmax(row["P"], most, widths) if behind else {OF_PARAMETERS[0]: most}
     if is_number(row.get("N")) and is_number(row.get("n_L")):
-        found["N n_L"] = row["N"] * row["n_L"]
+        found[OF_OUTPUTS[behind]] = row["N"] * (row["n_L"] - behind)
     return found
+
+
+def _behind_softmax(P: int, most: int, widths: object) -> Row:
+    """
+    Most dimensions that parameters allow behind a softmax, if the widths are known.
+
+    One vector may be added to all rows of the last weights, and one number to the last biases if
+    there are any: all parameters beyond the weights are biases.
+    """
+    if not isinstance(widths, list | tuple) or not all(map(is_number, widths)):
+        return {}
+    weights = sum(a * b for a, b in pairwise(widths))
+    if P not in (weights, weights + sum(widths[1:])):
+        return {}
+    biases = weights < P
+    return {OF_PARAMETERS[1 + biases]: most - widths[-2] - biases}
+
+
+def bound(row: Row, names: Sequence[str]) -> tuple[str, int] | None:
+    """Name and value of the first of these columns that a row has."""
+    return next(((name, row[name]) for name in names if name in row), None)
+
+
+def _read(text: str) -> Any:
+    """What JSON holds; None of any other text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
@@ -102,20 +138,52 @@ def check_columns(rows: Sequence[Row], names: Iterable[str]) -> None:
     ------
     ArgumentError
         If there are no rows, or for the first column that no row has.
+    KindError
+        If a name is no string.
     """
     if not rows:
         raise ArgumentError("table must have rows, got none")
     known = columns(rows)
     for name in names:
+        if not isinstance(name, str):
+            raise KindError(f"columns must be named by strings, got {name!r}")
         if name not in known:
             near = get_close_matches(name, known, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise ArgumentError(f"columns must be those of the table, got {name!r}: {hint}")
 
 
+def with_numbers(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """
+    Rows with a number in each of these columns.
+
+    Raises
+    ------
+    ArgumentError
+        If there are none.
+    """
+    for name in names:
+        if not any(is_number(row.get(name)) for row in rows):
+            raise ArgumentError(f"columns must hold numbers to be drawn, got none in {name!r}")
+    found = [row for row in rows if all(is_number(row.get(name)) for name in names)]
+    if not found:
+        several = ", ".join(map(repr, names))
+        raise ArgumentError(f"rows must hold numbers in all of {several}, got none that does")
+    return found
+
+
+def averaged(rows: Sequence[Row], keys: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Those of the columns that vary among rows in which the keys are the same."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(hashable(row.get(key)) for key in keys), []).append(row)
+    within = {name for group in groups.values() for name in varied(group, columns(group))}
+    return [name for name in names if name in within]
+
+
 def varied(rows: Sequence[Row], names: Iterable[str]) -> list[str]:
     """Those of the columns that take more than one value."""
-    return [name for name in names if len({repr(row.get(name)) for row in rows}) > 1]
+    return [n for n in names if len({repr(hashable(row.get(n))) for row in rows}) > 1]
 
 
 def summarise(rows: Sequence[Row], keys: Sequence[str], value: str) -> dict[tuple[Any, ...], Cell]:
@@ -150,5 +218,10 @@ def is_number(value: object) -> bool:
 
 
 def hashable(value: object) -> Any:
-    """Lists as tuples."""
-    return tuple(hashable(v) for v in value) if isinstance(value, list | tuple) else value
+    """Lists as tuples, and the NaN of a DataFrame as the None that it stands for."""
+    if isinstance(value, Mapping):
+        value = list(value.items())
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(hashable(v) for v in value)
+    missing = isinstance(value, float | np.floating) and value != value
+    return None if missing else value

@@ -21,6 +21,8 @@ from patterndim.validation import (
 from patterndim.validation import seed as as_seed
 
 Row = dict[str, Plain]
+#: Columns that every table may have.
+RESERVED = ("step", "epoch", "loss", "accuracy", "file", "sample", "output", "P", "H", "N", "n_L")
 Function = Callable[[Network, FloatArray], Any]
 
 
@@ -45,7 +47,8 @@ def trace(
     snapshots : iterable, mapping of int to network, or path of a folder
         Snapshots, networks, files or objects that `load` reads, or parameter vectors; of a
         mapping the keys are the steps, of a folder the files are read in natural order of their
-        names, the step being the number in the name.
+        names, the step being the number after "step", "iter" or "checkpoint" in the name, or else
+        the last one that is no epoch.
     inputs : array of float64, shape (N, n_0), or mapping of str to such arrays
         The sample, one input per row, or several by name.
     quantities : sequence of str
@@ -65,7 +68,7 @@ def trace(
         - "float32_rank": what the float32 recipe of [1]_ reports, for small sizes.
     functions : mapping of str to callable, optional
         Further columns: each ``function(network, X)`` gives a number, text, a `Dimension`, or a
-        mapping of them.
+        mapping of them.  Their columns must be new ones.
     outputs : sequence of {"affine", "softmax"}
         Rows are made for each.
     at : collection of int, optional
@@ -91,7 +94,8 @@ def trace(
     Raises
     ------
     ShapeError, NonFiniteError, KindError, ArgumentError
-        If an argument is not as above, or a function gives anything else.
+        If an argument is not as above, a function gives anything else, or there is none of the
+        steps ``at``.
     FileError
         If the folder is missing or empty, or a file is not a network.
     MemoryLimitError
@@ -134,7 +138,9 @@ def trace(
         architecture = Architecture.from_widths(architecture)
     rows: list[Row] = []
     views: dict[str, View] = {}
+    seen: list[int | None] = []
     for checkpoint in checkpoints(snapshots, architecture):
+        seen.append(checkpoint.step)
         if steps is not None and checkpoint.step not in steps:
             continue
         network = checkpoint.read()
@@ -151,7 +157,16 @@ def trace(
                 rows.append(row)
                 if progress is not None:
                     progress(row)
+    if steps and steps.isdisjoint(seen):
+        raise ArgumentError(f"at must hold steps that there are, {_few(seen)}, got {_few(steps)}")
     return rows
+
+
+def _few(steps: Collection[int | None]) -> str:
+    """Steps, the first ten of them."""
+    known = sorted({step for step in steps if step is not None})
+    texts = [*map(str, known[:10]), *(["..."] if len(known) > 10 else [])]
+    return ", ".join(texts) or "none"
 
 
 def _of_network(
@@ -168,10 +183,11 @@ def _in_order(view: View, output: str, wanted: Sequence[str], of_network: Mappin
     """Columns of all quantities, those that were asked for first."""
     row: Row = {}
     for name in dict.fromkeys([*wanted, *of_network]):
-        if name in of_network:
-            row |= of_network[name]
-        else:
-            row |= columns(name, OF_OUTPUTS[name](view, output))
+        known = name in of_network
+        found = of_network[name] if known else columns(name, OF_OUTPUTS[name](view, output))
+        if twice := [column for column in found if column in row or column in RESERVED]:
+            raise ArgumentError(f"functions must give new columns, got {twice[0]!r} twice")
+        row |= found
     return row
 
 
@@ -189,8 +205,10 @@ def _functions(functions: Mapping[str, Function] | None) -> dict[str, Function]:
     for name, function in pairs:
         if not isinstance(name, str) or not callable(function):
             raise KindError(f"functions must be callables by name, got {name!r}: {function!r}")
-        if name in NAMES:
-            raise ArgumentError(f"functions must not be named as quantities are, got {name!r}")
+        if name in NAMES or name in RESERVED:
+            raise ArgumentError(
+                f"functions must not be named as quantities or other columns are, got {name!r}"
+            )
     return dict(functions)
 
 

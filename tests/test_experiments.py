@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import patterndim as pdm
-from patterndim import cli, experiments, plot
+from patterndim import cli, experiments, plot, summary
 from patterndim.errors import ArgumentError, FileError
 from patterndim.experiments import EXPERIMENTS, Table, saddles, sizes, spec_path, tabulate
+from patterndim.heads import OUTPUTS
 from patterndim.sweeps import as_tasks, trials
 
 #: Every experiment so small that it takes a moment.
@@ -129,6 +130,62 @@ def test_a_value_that_is_missing_leaves_a_gap():
     assert table.text().splitlines()[2].endswith("12,345")
 
 
+def row(output="affine", **values):
+    """A measurement of a network of widths 64-3-10 with biases, at 20 inputs."""
+    known = {"P": 235, "H": 3, "N": 20, "n_L": 10, "local_dimension": 100, "seed": 0, "epoch": 0}
+    known |= {"network.widths": [64, 3, 10], "sample": "train", "output": output, **values}
+    return summary.rows_of([known])[0]
+
+
+def test_bounds_behind_a_softmax_are_those_that_can_be_reached():
+    assert (row()["P - H"], row()["N n_L"]) == (232, 200)
+    soft = row("softmax")
+    assert (soft["P - H - n_{L-1} - 1"], soft["N (n_L - 1)"]) == (228, 180)
+    assert row("softmax", P=222)["P - H - n_{L-1}"] == 216  # no biases
+    for other in ({"P": 230}, {"network.widths": None}, {"network.widths": [64, 10]}):
+        found = row("softmax", **other)
+        assert not {"P - H", "N n_L"} & {*found}
+        assert summary.bound(found, summary.OF_PARAMETERS) is None
+    # The bounds are reached: many inputs, generic parameters.
+    network = pdm.Network.random((3, 4, 3), rng=0, bias_std=0.3)
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    (reached,) = pdm.trace([network], X, outputs=["softmax"])
+    (reached,) = summary.rows_of([{**reached, "network.widths": [3, 4, 3]}])
+    assert reached["local_dimension"] == reached["P - H - n_{L-1} - 1"]
+
+
+def test_tables_and_figures_show_the_bounds_of_each_output():
+    rows = [row(kind, accuracy=None, test_accuracy=None, loss=None) for kind in OUTPUTS]
+    table = EXPERIMENTS["epochs"].table(rows)
+    last = table.columns.index("local_dimension")
+    names = ("P", "P - H", "P - H - n_{L-1} - 1", "N n_L", "N (n_L - 1)")
+    assert table.columns[3:last] == names
+    assert [one[3:last] for one in table.rows] == [
+        (235, 232, None, 200, None),
+        (235, None, 228, None, 180),
+    ]
+    if plot.available():
+        figure = EXPERIMENTS["epochs"].figure(rows)
+        texts = [[text.get_text() for text in ax.texts] for ax in figure.axes[:2]]
+        assert texts == [["P - H = 232"], ["P - H - n_{L-1} - 1 = 228"]]
+        first = figure.legends[0].get_texts()[0].get_text()
+        assert first == "training sample, N n_L = 200, N (n_L - 1) = 180"
+
+
+def test_figures_of_what_has_no_curve(tmp_path):
+    """A single input has no log n to divide by, an untrained network has no loss."""
+    if not plot.available():
+        pytest.skip("no matplotlib")
+    one = row(N=1, n_L=1, local_dimension=1, width=3)
+    row_of_none = {"step": 0, "loss": None, "aligned_neurons_distinct": 3}
+    plot.save(EXPERIMENTS["full_rank"].figure([one]), tmp_path / "one.png")
+    plot.save(EXPERIMENTS["full_rank"].figure([one, row(N=2, width=3)]), tmp_path / "two.png")
+    plot.save(EXPERIMENTS["saddle_to_saddle"].figure([row(**row_of_none)]), tmp_path / "none.png")
+    none = {"float32_rank": 1, "accuracy": None, "test_accuracy": None}
+    for name in ("float32", "epochs"):
+        plot.save(EXPERIMENTS[name].figure([row(**none)]), tmp_path / "empty.png")
+
+
 def test_the_teacher_is_three_orthogonal_neurons():
     X, y = saddles.teacher()
     assert (X.shape, y.shape) == ((100, 3), (100, 1))
@@ -178,6 +235,8 @@ def test_full_rank_probabilities_are_those_known(tmp_path):
         ({"name": "float32", "size": "paper"}, "size must be small for float32, got 'paper'"),
         ({"name": "epochs", "size": "paper"}, "data must be given for this size: MNIST"),
         ({"name": "epochs", "overrides": {"data.trian": 3}}, "'data.trian' is no key of a sweep"),
+        ({"name": "epochs", "overrides": {"data": 5}}, "overrides must leave data a table, got"),
+        ({"name": "epochs", "overrides": {"title.x": 5}}, "must leave title no table, got"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(options, message, tmp_path):

@@ -100,6 +100,21 @@ def test_what_the_gram_matrix_cannot_resolve_is_counted_or_refused():
     assert pdm.singular_values(network, X, method="dense", rtol=1e-9).resolved > 0
 
 
+def test_rounding_behind_a_softmax_is_no_singular_value():
+    """Outputs that sum to 1 have rank N (n_L - 1) at most, also where a softmax is nearly 0, 1."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        network = pdm.Network.from_layers([10.0 * rng.standard_normal((2, 2))])
+        for method in ("dense", "gram"):
+            x = rng.standard_normal((1, 2))
+            found = pdm.singular_values(network, x, output="softmax", method=method)
+            assert found.resolved == 1
+    q = 1e-30  # of the second output, beside 1.0
+    network = pdm.Network.from_layers([[[0.0], [np.log(q)]]])
+    found = pdm.singular_values(network, [[1.0]], output="softmax", method="dense")
+    assert found.values[0] == pytest.approx(2 * q, rel=1e-12)
+
+
 def test_what_squares_beyond_float64_is_refused():
     network = pdm.Network.from_layers([np.full((3, 2), 1e155), np.full((2, 3), 1e-5)])
     X = np.ones((1, 2))

@@ -126,6 +126,60 @@ def test_what_is_no_table_is_refused():
         plot.curves(rows(), "epoch", "local_dimension", spread="wide")
 
 
+def test_settings_that_are_missing_are_one_line():
+    """None becomes NaN in a table of floats, and NaN differs from itself."""
+    table = np.array([(1.0, 2.0, 0.5), (1.0, 3.0, np.nan), (2.0, 5.0, np.nan)], dtype="f8, f8, f8")
+    ax = plot.curves(table, "f0", "f1", by="f2")
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["f2 0.5", "f2 None"]
+
+
+@pytest.mark.parametrize("columns", [("sample", "seed"), ("epoch", "sample"), ("none", "seed")])
+def test_columns_without_numbers_are_refused(columns):
+    table = [{**row, "none": None} for row in rows()]
+    with pytest.raises(ArgumentError, match="columns must hold numbers to be drawn, got none in"):
+        plot.curves(table, *columns)
+    with pytest.raises(ArgumentError, match="columns must hold numbers to be drawn, got none in"):
+        plot.heat_map(table, *columns, "local_dimension")
+    apart = [{"x": 1, "y": None}, {"x": "a", "y": 2}]
+    with pytest.raises(ArgumentError, match="rows must hold numbers in all of 'x', 'y', got none"):
+        plot.curves(apart, "x", "y")
+
+
+def test_names_that_are_none_are_refused():
+    with pytest.raises(KindError, match="by must be a sequence, got 3"):
+        plot.curves(rows(), "epoch", "local_dimension", by=3)
+    with pytest.raises(KindError, match="columns must be named by strings, got 3"):
+        plot.curves(rows(), 3, "local_dimension")
+
+
+@pytest.mark.parametrize("widths", ["abc", "", "[3, [4], 5]", 7, None, ["a", "b", "c"]])
+def test_widths_that_are_none_say_nothing(widths):
+    assert summary.rows_of([{"network.widths": widths}]) == [{"network.widths": widths}]
+
+
+def test_settings_that_are_mappings_tell_lines_apart():
+    table = [{"rate": {0: rate}, "x": 1, "y": 2} for rate in (0.1, 0.2)]
+    ax = plot.curves(table, "x", "y", by="rate")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["rate 0-0.1", "rate 0-0.2"]
+
+
+def test_a_single_place_has_its_range_as_a_bar():
+    table = [{"x": 1, "y": y} for y in (2, 3, 7)]
+    lines = plot.curves(table, "x", "y").get_lines()
+    assert [2, 7] in [list(line.get_ydata()) for line in lines]
+
+
+@pytest.mark.parametrize("places", [(0, 2, 10), (-3, 5), (0, 0), (1, 4)])
+def test_logarithmic_axes_show_places_that_are_not_positive(places):
+    ax = plot.curves([{"x": x, "y": 1} for x in places], "x", "y")
+    plot.lines.log_axis(ax, places)
+    ax.figure.canvas.draw()
+    assert ax.get_xscale() == ("log" if min(places) > 0 else "symlog")
+    seen = ax.transData.transform([(x, 1) for x in sorted({*places})])[:, 0]
+    assert (np.diff(seen) > 10).all()
+
+
 def test_pictures_that_cannot_be_written_are_file_errors(tmp_path):
     ax = plot.curves(rows(), "epoch", "local_dimension")
     for path in (tmp_path / "nowhere" / "x.png", tmp_path / "x.nothing"):
@@ -154,8 +208,20 @@ def results(tmp_path_factory):
 def test_the_command_draws_a_results_file(results, tmp_path, capsys, options):
     out = tmp_path / "picture.png"
     assert cli.main(["plot", str(results), *options, "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"The picture is in {out}.\n"
+    over = "seed" if "--heat" not in options else "sample"
+    expected = f"Averaged over {over}.\nThe picture is in {out}.\n"
+    assert capsys.readouterr().out == expected
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_explains_its_markers(results, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(plot, "save", lambda figure, path: seen.append(figure))
+    assert cli.main(["plot", str(results), "--log"]) == 0
+    assert cli.main(["plot", str(results), "--y", "P"]) == 0
+    texts = [[t.get_text() for t in f.axes[0].get_legend().get_texts()] for f in seen]
+    lines = ["train", "gaussian"]
+    assert texts == [[*lines, "proved", "probable: certainly not lower"], lines]
 
 
 def test_the_command_chooses_axes_and_lines():
@@ -176,6 +242,9 @@ def test_the_command_says_what_is_wrong(results, capsys, monkeypatch):
     for options, message in (
         (["--y", "local_dim"], "got 'local_dim': did you mean 'local_dimension'?"),
         (["--x", "nothing"], "columns must be those of the table, got 'nothing'"),
+        (["--x", "sample"], "must hold numbers to be drawn, got none in 'sample'"),
+        (["--y", "local_dimension_kind"], "numbers to be drawn, got none in 'local_dim"),
+        (["--heat", "sample"], "must hold numbers to be drawn, got none in 'sample'"),
     ):
         assert cli.main(["plot", str(results), *options]) == 2
         assert message in capsys.readouterr().err

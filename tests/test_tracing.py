@@ -359,6 +359,9 @@ def test_sources_of_all_kinds_give_the_same_table(tmp_path):
         ]
         assert same_but(found, "file", "step", "epoch") == same_but(expected, "step")
     assert run([tmp_path / name for name in names]) == expected
+    (tmp_path / "strange").mkdir()
+    pdm.save(nets[0], tmp_path / "strange" / "\u00b21.npz")  # a digit for Python, no number
+    assert [row["step"] for row in run(tmp_path / "strange")] == [1]
     # Only the files of those steps are read.
     (tmp_path / names[0]).write_bytes(b"damaged")
     assert [row["step"] for row in run(tmp_path, at=[9, 10, 11])] == [9, 10]
@@ -374,6 +377,13 @@ def test_sources_of_all_kinds_give_the_same_table(tmp_path):
         ("resnet18_v2_000050", (50, None)),
         ("checkpoint-500", (500, None)),
         ("final", (None, None)),
+        ("ckpt-100-loss0.35", (100, None)),
+        ("epoch_3_1200", (1200, 3)),
+        ("epoch=3-val_loss=0.35", (None, 3)),
+        ("checkpoint_2_iter_40_ep_1", (40, 1)),
+        ("globalStep12-v1", (12, None)),
+        ("net_7-acc0.9", (7, None)),
+        ("\u00b21", (1, None)),
     ],
 )
 def test_steps_and_epochs_are_found_in_names(name, expected):
@@ -423,10 +433,24 @@ BAD = [
     ({"quantities": "flatness"}, KindError, "quantities must be a sequence, got 'flatness'"),
     ({"outputs": ["tanh"]}, ArgumentError, "outputs must be one of affine, softmax, got 'tanh'"),
     ({"at": [-1]}, ArgumentError, "at must be at least 0, got -1"),
+    ({"at": [5, 7]}, ArgumentError, "at must hold steps that there are, 0, got 5, 7"),
+    ({"at": [5], "snapshots": []}, ArgumentError, "steps that there are, none, got 5"),
+    ({"at": [50], "snapshots": [NETWORK] * 12}, ArgumentError, r"0, 1, .*, 9, \.\.\., got 50"),
     ({"at": 3}, KindError, "at must be a sequence, got 3"),
     ({"functions": [len]}, KindError, "functions must be a mapping, got list"),
     ({"functions": {"a": 3}}, KindError, "functions must be callables by name, got 'a': 3"),
     ({"functions": {"flatness": len}}, ArgumentError, "functions must not be named as quanti"),
+    ({"functions": {"step": len}}, ArgumentError, "quantities or other columns are, got 'step'"),
+    (
+        {"functions": {"local_dimension_kind": lambda network, X: 1}},
+        ArgumentError,
+        "functions must give new columns, got 'local_dimension_kind' twice",
+    ),
+    (
+        {"functions": {"n": lambda network, X: {"L": 1}}},
+        ArgumentError,
+        "functions must give new columns, got 'n_L' twice",
+    ),
     ({"progress": 3}, KindError, "progress must be callable, got 3"),
     ({"memory": "much"}, ArgumentError, "memory must be a positive number of bytes"),
     ({"rng": -1}, ArgumentError, "rng must be at least 0, got -1"),

@@ -371,6 +371,10 @@ def test_snapshots_can_be_chosen():
     epochs = sgd(network, np.eye(2), y, epochs=6, batch=1, every=4)
     assert [(s.step, s.epoch) for s in epochs] == [(0, 0), (8, 4), (12, 6)]
     assert [s.step for s in sgd(network, X, y, epochs=5, batch=9, every={3})] == [0, 3, 5]
+    for every in (np.array(2), np.int64(2), [2, 0]):
+        assert [s.step for s in sgd(network, X, y, steps=3, every=every)] == [0, 2, 3]
+    # Nothing is made of all steps at once.
+    assert next(sgd(network, X, y, steps=10**15)).step == 0
 
 
 NETWORK, X = pdm.Network.random((2, 3, 2)), np.eye(2)
@@ -403,6 +407,7 @@ BAD = [
     ({"rate": 0}, ArgumentError, "rate must be positive, got 0"),
     ({"rate": -1}, ArgumentError, "rate must be at least 0 and finite, got -1"),
     ({"batch": 0}, ArgumentError, "batch must be at least 1, got 0"),
+    ({"every": np.array(0.5)}, KindError, "every must be an integer, got"),
     ({"every": 0}, ArgumentError, "every must be at least 1, got 0"),
     ({"inputs": np.ones((2, 3))}, ShapeError, r"inputs must have shape \(N, 2\)"),
 ]

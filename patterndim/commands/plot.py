@@ -6,14 +6,14 @@ from typing import Any
 
 from patterndim import plot, summary
 from patterndim.errors import ArgumentError
-from patterndim.plot.lines import SPREADS
+from patterndim.plot.lines import SPREADS, certainty, log_axis
 from patterndim.progress import ProgressLine
 from patterndim.summary import Row
 from patterndim.sweeps import Results, read_records
 
 #: Columns that say how far training is.
 TIMES = ("epoch", "step")
-#: Columns that never tell lines apart: repetitions, times, and what was found.
+#: Columns that never tell lines apart by default: repetitions and times.
 INNER = (*summary.REPETITIONS, *TIMES)
 KINDS = ("sample", "output")
 
@@ -54,16 +54,23 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     summary.check_columns(rows, [options.y])
     x = options.x or default_x(rows)
     if options.heat is not None:
+        by = [options.heat]
         ax = plot.heat_map(rows, x, options.heat, options.y)
+        drawn = summary.with_numbers(rows, [x, options.heat, options.y])
     else:
         by = default_by(rows, x) if options.by is None else options.by
         ax = plot.curves(rows, x, options.y, by=by, spread=options.spread)
+        drawn = summary.with_numbers(rows, [x, options.y])
         if options.log:
-            ax.set_xscale("log")
+            log_axis(ax, [row[x] for row in drawn])
+        if any(row.get(f"{options.y}_kind") for row in drawn):
+            ax.legend(handles=[*ax.get_legend_handles_labels()[0], *certainty()], frameon=False)
     if options.title:
         ax.set_title(options.title)
     out = options.out or options.results.with_suffix(".png")
     plot.save(ax.figure, out)
+    if over := summary.averaged(drawn, [x, *by], _identity(rows)):
+        print(f"Averaged over {', '.join(over)}.")
     print(f"The picture is in {out}.")
     return 0
 
@@ -72,6 +79,12 @@ def _settings(rows: list[Row]) -> list[str]:
     """Settings of the sweep that vary, with width and depth in the place of the widths."""
     names = [name for name in summary.columns(rows) if "." in name and name != "network.widths"]
     return summary.varied(rows, ["width", "depth", *names])
+
+
+def _identity(rows: list[Row]) -> list[str]:
+    """Columns that say which measurement a row is."""
+    settings = [name for name in summary.columns(rows) if "." in name]
+    return [*INNER, *KINDS, *settings]
 
 
 def default_x(rows: list[Row]) -> str:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from patterndim.experiments.samples import NAMES
 from patterndim.experiments.table import Table, tabulate
-from patterndim.plot.lines import certainty, curves, level, rows_with, time_axis
+from patterndim.plot.lines import certainty, level, panel, rows_with, time_axis
 from patterndim.plot.style import new_figure
-from patterndim.summary import Row
+from patterndim.summary import OF_PARAMETERS, Row, bound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,10 +28,9 @@ def figure(rows: list[Row]) -> "Figure":
     panels = figure.subplots(1, len(samples), sharey=True, squeeze=False)[0]
     for ax, sample in zip(panels, samples, strict=True):
         chosen = rows_with(rows, sample=sample)
-        curves(_long(chosen), "epoch", "rank", by="count", ax=ax)
-        ax.get_legend().remove()
-        most = chosen[0]["P - H"]
-        level(ax, most, f"P - H = {most:,}" if ax is panels[0] else "")
+        panel(ax, _long(chosen), "epoch", "rank", by="count")
+        if known := bound(chosen[0], OF_PARAMETERS):
+            level(ax, known[1], f"{known[0]} = {known[1]:,}" if ax is panels[0] else "")
         ax.set_title(NAMES[sample], fontsize=11)
         ax.set_xlabel("epochs")
         ax.set_ylabel("rank" if ax is panels[0] else "")

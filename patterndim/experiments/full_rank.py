@@ -7,7 +7,7 @@ from patterndim.experiments.table import Table, tabulate
 from patterndim.plot.lines import curves
 from patterndim.plot.shades import heat_map
 from patterndim.plot.style import new_figure
-from patterndim.summary import Row
+from patterndim.summary import OF_OUTPUTS, Row, bound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,12 +16,16 @@ DIMENSION, FULL = "local_dimension", "full rank"
 
 
 def table(rows: list[Row]) -> Table:
-    """Fraction of draws in which the rank is the number of inputs."""
+    """Fraction of draws in which the rank is all that the outputs allow."""
     return tabulate(_compared(rows), ["N", "width"], FULL, means=(DIMENSION,), spread=False)
 
 
 def _compared(rows: list[Row]) -> list[Row]:
-    return [{**row, FULL: int(row[DIMENSION] == row["N n_L"])} for row in rows]
+    found = []
+    for row in rows:
+        _, most = bound(row, OF_OUTPUTS) or ("", None)
+        found.append({**row, FULL: int(row[DIMENSION] == most)})
+    return found
 
 
 def figure(rows: list[Row]) -> "Figure":
@@ -33,12 +37,15 @@ def figure(rows: list[Row]) -> "Figure":
     left.set_xlabel("width $d_1$")
     left.set_ylabel("inputs $n$")
     scale = "d_1 / (n log n)"
-    scaled = [{**row, scale: row["width"] / (row["N"] * log(row["N"]))} for row in rows]
-    sizes = sorted({row["N"] for row in rows})
+    # log 1 = 0: a single input has no place on this axis.
+    several = [row for row in rows if row["N"] > 1]
+    scaled = [{**row, scale: row["width"] / (row["N"] * log(row["N"]))} for row in several]
+    sizes = sorted({row["N"] for row in several})
     chosen = set(sizes[:: max(1, len(sizes) // 5)])
     scaled = [row for row in scaled if row["N"] in chosen]
     names = {n: f"n = {n:,}" for n in sizes}
-    curves(scaled, scale, FULL, by="N", spread="none", labels=names, ax=right)
+    if scaled:
+        curves(scaled, scale, FULL, by="N", spread="none", labels=names, ax=right)
     right.set_xscale("log")
     right.set_xlabel("$d_1 \\, / \\, (n \\log n)$")
     right.set_ylabel("probability of rank n")

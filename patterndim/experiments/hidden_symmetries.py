@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from patterndim.experiments.table import Table, tabulate
 from patterndim.plot.lines import curves, rows_with
 from patterndim.plot.style import new_figure
-from patterndim.summary import Row
+from patterndim.summary import OF_PARAMETERS, Row, bound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +21,12 @@ def table(rows: list[Row]) -> Table:
 
 def _compared(rows: list[Row]) -> list[Row]:
     """Rows with what is missing; a dimension that is P - H is proved, it cannot be more."""
-    most = [{**row, "missing": row["P - H"] - row[DIMENSION]} for row in rows]
-    return [{**row, FRACTION: int(row["missing"] == 0)} for row in most]
+    found = []
+    for row in rows:
+        _, most = bound(row, OF_PARAMETERS) or ("", row["P"] - row["H"])
+        missing = most - row[DIMENSION]
+        found.append({**row, "missing": missing, FRACTION: int(missing == 0)})
+    return found
 
 
 def figure(rows: list[Row]) -> "Figure":

@@ -121,11 +121,17 @@ def reproduce(
 
 def _changed(spec: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in overrides.items():
-        section, _, key = name.partition(".")
-        if not key:
-            spec[name] = value
-            continue
-        spec.setdefault(section, {})[key] = value
+        section, _, key = str(name).partition(".")
+        old, new = spec.get(section), {key: value} if key else value
+        if old is not None and isinstance(old, Mapping) != isinstance(new, Mapping):
+            kind = "a table" if isinstance(old, Mapping) else "no table"
+            raise ArgumentError(
+                f"overrides must leave {section} {kind}, got {{{name!r}: {value!r}}}"
+            )
+        if key:
+            spec.setdefault(section, {})[key] = value
+        else:
+            spec[section] = dict(value) if isinstance(value, Mapping) else value
     return spec
 
 
@@ -135,7 +141,7 @@ def _find_data(
     given = spec["data"]
     if data is not None:
         given["source"] = str(Path(data).resolve())
-    elif given["source"] == MNIST:
+    elif given.get("source") == MNIST:
         raise ArgumentError(
             "data must be given for this size: MNIST as an .npz with X and y or a folder of IDX "
             "files"

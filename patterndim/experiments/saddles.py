@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patterndim.experiments.table import Table, tabulate
-from patterndim.plot.lines import certainty, curves, level
+from patterndim.plot.lines import certainty, level, panel
 from patterndim.plot.style import new_figure
-from patterndim.summary import Row
+from patterndim.summary import OF_PARAMETERS, Row, bound
 from patterndim.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ def figure(rows: list[Row]) -> "Figure":
     figure = new_figure(7.2, 7.0)
     axes = figure.subplots(len(panels), 1, sharex=True)
     for ax, (column, text) in zip(axes, panels, strict=True):
-        curves(rows, "step", column, by="seed", ax=ax)
-        ax.get_legend().remove()
+        panel(ax, rows, "step", column, by="seed")
         ax.set_xlabel("")
         ax.set_ylabel(text)
         if column == "loss":
             ax.set_yscale("log")
         else:
             ax.set_ylim(bottom=0)
-    level(axes[1], rows[0]["P - H"], f"P - H = {rows[0]['P - H']}")
+    if known := bound(rows[0], OF_PARAMETERS):
+        level(axes[1], known[1], f"{known[0]} = {known[1]:,}")
     first = min((row["step"] for row in rows if row["step"] > 0), default=1)
     axes[-1].set_xscale("symlog", linthresh=first)
     axes[-1].set_xlim(left=0)
@@ -62,6 +62,6 @@ def figure(rows: list[Row]) -> "Figure":
     axes[-1].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes[-1].minorticks_off()
     axes[-1].set_xlabel("steps of gradient descent")
-    handles = [*axes[0].get_legend_handles_labels()[0], *certainty()]
+    handles = [*axes[1].get_legend_handles_labels()[0], *certainty()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure

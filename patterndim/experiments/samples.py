@@ -1,14 +1,14 @@
 """Local dimension on training, test and Gaussian sample (arXiv:2402.08269)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from patterndim import summary
 from patterndim.experiments.table import Table, tabulate
-from patterndim.plot.lines import certainty, curves, level, rows_with, time_axis
+from patterndim.plot.lines import certainty, level, panel, rows_with, time_axis
 from patterndim.plot.style import GREY, new_figure
-from patterndim.summary import Row
+from patterndim.summary import OF_OUTPUTS, OF_PARAMETERS, Row, bound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,10 +31,11 @@ def _figure(x: str, label: str, rows: list[Row], *, time: bool = False) -> "Figu
     panels = figure.subplots(
         2, len(outputs), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1.1)
     )
+    labels = {name: f"{text}, {_sizes(rows, name)}" for name, text in NAMES.items()}
     for column, kind in enumerate(outputs):
         chosen = rows_with(rows, output=kind)
         top, bottom = panels[:, column]
-        _dimensions(top, chosen, x)
+        _dimensions(top, chosen, x, labels)
         _accuracies(bottom, chosen, x)
         if len(outputs) > 1:
             top.set_title(OUTPUTS[kind], fontsize=11)
@@ -48,20 +49,23 @@ def _figure(x: str, label: str, rows: list[Row], *, time: bool = False) -> "Figu
     return figure
 
 
-def _dimensions(ax: "Axes", rows: Sequence[Row], x: str) -> None:
-    labels = {name: f"{text}, N n_L = {_size(rows, name):,}" for name, text in NAMES.items()}
+def _dimensions(ax: "Axes", rows: Sequence[Row], x: str, labels: Mapping[str, str]) -> None:
     order = sorted(rows, key=lambda row: list(NAMES).index(row["sample"]))
-    curves(order, x, DIMENSION, by="sample", labels=labels, ax=ax)
-    ax.get_legend().remove()  # type: ignore[union-attr]
+    panel(ax, order, x, DIMENSION, by="sample", labels=labels)
     ax.set_xlabel("")
     ax.set_ylabel("local dimension")
+    ax.margins(y=0.08)
+    known = bound(rows[0], OF_PARAMETERS)
+    if known is None:
+        return
+    name, value = known
     if len(summary.varied(rows, ["P"])):
-        most = summary.summarise(rows, [x], "P - H")
+        most = summary.summarise(rows, [x], name)
         places = sorted(key[0] for key in most)
         ax.plot(places, [most[(p,)].mean for p in places], color=GREY, linewidth=0.8, zorder=1)
         last = most[(places[-1],)].mean
         ax.annotate(
-            "P - H",
+            name,
             (places[-1], last),
             xytext=(-6, 0),
             textcoords="offset points",
@@ -70,13 +74,14 @@ def _dimensions(ax: "Axes", rows: Sequence[Row], x: str) -> None:
             fontsize=9,
         )
     else:
-        level(ax, rows[0]["P - H"], f"P - H = {rows[0]['P - H']:,}")
-    ax.margins(y=0.08)
+        level(ax, value, f"{name} = {value:,}")
 
 
-def _size(rows: Sequence[Row], sample: str) -> int:
-    """Most dimensions that the number of outputs allows."""
-    return max((row["N n_L"] for row in rows if row["sample"] == sample), default=0)
+def _sizes(rows: Sequence[Row], sample: str) -> str:
+    """Most dimensions that the number of outputs allows, for each kind of output."""
+    chosen = rows_with(rows, sample=sample)
+    most = {name: max((row.get(name, 0) for row in chosen), default=0) for name in OF_OUTPUTS}
+    return ", ".join(f"{name} = {value:,}" for name, value in most.items() if value)
 
 
 def _accuracies(ax: "Axes", rows: Sequence[Row], x: str) -> None:
@@ -88,8 +93,7 @@ def _accuracies(ax: "Axes", rows: Sequence[Row], x: str) -> None:
         for row in rows
         if row["sample"] == sample
     ]
-    curves(table, x, "accuracy", by="of", ax=ax)
-    ax.get_legend().remove()  # type: ignore[union-attr]
+    panel(ax, table, x, "accuracy", by="of")
     ax.set_ylim(0, 1.04)
 
 

@@ -10,7 +10,7 @@ from patterndim import summary
 from patterndim.summary import Row
 
 #: Columns that say what a dimension can be compared with, where they are the same in a group.
-BESIDE = ("P", "P - H", "N n_L")
+BESIDE = ("P", *summary.OF_PARAMETERS, *summary.OF_OUTPUTS)
 
 
 @dataclass(frozen=True)

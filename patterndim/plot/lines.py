@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from patterndim import summary
 from patterndim.plot.style import GREY, Style, axes_or_new, style, thousands, tidy
 from patterndim.summary import Cell, Row
-from patterndim.validation import choice
+from patterndim.validation import choice, sequence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,8 @@ def curves(
     Raises
     ------
     KindError, ArgumentError
-        If the table is none, a column is not there, or an option is not one of those above.
+        If the table is none, a column is not there or holds nothing to draw, or an option is not
+        one of those above.
 
     Examples
     --------
@@ -66,9 +67,9 @@ def curves(
     """
     choice("spread", spread, SPREADS)
     rows = summary.rows_of(table)
-    names = [by] if isinstance(by, str) else list(by)
+    names = [by] if isinstance(by, str) else sequence("by", by)
     summary.check_columns(rows, [x, y, *names])
-    rows = [row for row in rows if summary.is_number(row.get(x))]
+    rows = summary.with_numbers(rows, [x, y])
     found: dict[tuple[Any, ...], dict[float, Cell]] = {}
     for key, cell in summary.summarise(rows, [x, *names], y).items():
         found.setdefault(key[1:], {})[key[0]] = cell
@@ -86,6 +87,14 @@ def curves(
     return ax
 
 
+def panel(ax: "Axes", table: Sequence[Row], x: str, y: str, **options: Any) -> None:
+    """Curves without a legend of their own; an empty panel where nothing was measured."""
+    if any(summary.is_number(row.get(y)) for row in table):
+        curves(table, x, y, ax=ax, **options)
+    if own := ax.get_legend():
+        own.remove()
+
+
 def curve(
     ax: "Axes", cells: Mapping[float, Cell], look: Style, *, spread: str, label: str | None
 ) -> None:
@@ -95,10 +104,7 @@ def curve(
     means = [cell.mean for cell in ordered]
     (line,) = ax.plot(places, means, linestyle=look.line, color=look.color, linewidth=1.6)
     if spread != "none" and any(cell.count > 1 for cell in ordered):
-        low, high = zip(*(_band(cell, spread) for cell in ordered), strict=True)
-        ax.fill_between(places, low, high, color=look.color, alpha=0.13, linewidth=0)
-        for edge in (low, high):
-            ax.plot(places, edge, look.line, color=look.color, alpha=0.5, linewidth=0.7)
+        _spread(ax, places, [_band(cell, spread) for cell in ordered], look)
     open_ones = [i for i, c in enumerate(ordered) if c.proved is not None and c.proved < c.count]
     filled = sorted({*range(len(ordered))} - {*open_ones})
     # An empty line that is not clipped would count in the layout, at (0, 0).
@@ -128,6 +134,19 @@ def curve(
             marker=look.marker,
             label=label,
         )
+
+
+def _spread(
+    ax: "Axes", places: Sequence[float], bands: Sequence[tuple[float, float]], look: Style
+) -> None:
+    """Band around a line, or a bar where a single place has no width to fill."""
+    if len(places) == 1:
+        ax.plot(2 * list(places), bands[0], color=look.color, linewidth=1.2, marker="_")
+        return
+    low, high = zip(*bands, strict=True)
+    ax.fill_between(places, low, high, color=look.color, alpha=0.13, linewidth=0)
+    for edge in (low, high):
+        ax.plot(places, edge, look.line, color=look.color, alpha=0.5, linewidth=0.7)
 
 
 def _band(cell: Cell, spread: str) -> tuple[float, float]:
@@ -177,6 +196,14 @@ def level(ax: "Axes", value: float, text: str) -> None:
         fontsize=9,
         bbox={"color": "white", "alpha": 0.7, "pad": 0.2},
     )
+
+
+def log_axis(ax: "Axes", at: Sequence[float]) -> None:
+    """Logarithmic axis, linear around zero if some places are not positive."""
+    if min(at) > 0:
+        ax.set_xscale("log")
+    else:
+        ax.set_xscale("symlog", linthresh=min((abs(place) for place in at if place), default=1))
 
 
 def time_axis(ax: "Axes", at: Sequence[float]) -> None:

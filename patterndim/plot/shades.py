@@ -51,7 +51,7 @@ def heat_map(
     Raises
     ------
     KindError, ArgumentError
-        If the table is none, or a column is not there.
+        If the table is none, or a column is not there or holds no numbers.
 
     Examples
     --------
@@ -61,6 +61,7 @@ def heat_map(
     """
     rows = summary.rows_of(table)
     summary.check_columns(rows, [x, y, value])
+    rows = summary.with_numbers(rows, [x, y, value])
     cells = summary.summarise(rows, [x, y], value)
     across, up = (sorted({key[i] for key in cells}) for i in (0, 1))
     means = np.full((len(up), len(across)), np.nan)

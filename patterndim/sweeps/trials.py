@@ -33,7 +33,12 @@ def suit(settings: Settings) -> bool:
 
 
 def measured(settings: Settings, trials: Iterator[Trial]) -> Iterator[dict[str, Any]]:
-    """Rows of all trials, by compiled loops over networks; values are those of one at a time."""
+    """
+    Rows of all trials, by compiled loops over networks.
+
+    Values are those of one at a time.  Bounds are weaker, those that the loops find: "probable"
+    may stand where `local_dimension` would prove the same value.
+    """
     measure, given = settings["measure"], settings["data"]
     inputs = sum(given[name] for name in measure["samples"])
     size = max(1, SAMPLES // (8 * inputs * settings["network"]["widths"][0]))

@@ -146,10 +146,7 @@ def sgd(
         raise ArgumentError(f"one of steps and epochs must be given, got {steps} and {epochs}")
     unit = 1 if epochs is None else passes
     length = integer("steps", steps, low=0) if epochs is None else integer("epochs", epochs, low=0)
-    if isinstance(every, Collection):
-        wanted = {unit * integer("every", when, low=0) for when in every}
-    else:
-        wanted = {unit * when for when in range(0, length, integer("every", every, low=1))}
+    wanted = _chosen(every, unit, unit * length)
     descent = _Descent(
         network,
         _rounded("theta", network.theta, dtype),
@@ -162,7 +159,18 @@ def sgd(
         loss,
         as_seed(rng),
     )
-    return descent.run(unit * length, wanted | {0, unit * length})
+    return descent.run(unit * length, wanted)
+
+
+def _chosen(every: int | Collection[int], unit: int, last: int) -> Callable[[int], bool]:
+    """Whether a snapshot is taken after a step; units of steps are counted."""
+    if isinstance(every, np.ndarray) and every.ndim == 0:
+        every = every[()]
+    if isinstance(every, Collection):
+        chosen = {0, last, *(unit * integer("every", when, low=0) for when in every)}
+        return lambda step: step in chosen
+    stride = unit * integer("every", every, low=1)
+    return lambda step: step % stride == 0 or step == last
 
 
 def _rounded(name: str, values: FloatArray, dtype: str) -> AnyArray:
@@ -189,7 +197,7 @@ class _Descent:
     loss: str
     seed: int
 
-    def run(self, steps: int, wanted: set[int]) -> Iterator[Snapshot]:
+    def run(self, steps: int, wanted: Callable[[int], bool]) -> Iterator[Snapshot]:
         """Snapshots after the steps that are wanted."""
         architecture = self.network.architecture
         theta = self.theta
@@ -197,7 +205,7 @@ class _Descent:
         batches = self._batches()
         epoch = 0
         for step in range(steps + 1):
-            if step in wanted:
+            if wanted(step):
                 yield self._measured(theta, step, epoch)
             if step < steps:
                 chosen, last = next(batches)
