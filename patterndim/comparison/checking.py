@@ -88,8 +88,8 @@ def crosscheck(
         If the inputs are not a finite array of shape (N, n_0), or ``jacobian`` has a shape that
         no Jacobian of this model has.
     ArgumentError
-        If an option is not one of those above, or ``jacobian`` is None and takes JAX, which is
-        not installed.
+        If an option is not one of those above, a torch module has parameters of several
+        precisions, or ``jacobian`` is None and takes JAX, which is not installed.
     MemoryLimitError
         If a given Jacobian is too large for ``memory``.
 
