@@ -219,7 +219,7 @@ def test_the_command_explains_its_markers(results, tmp_path, monkeypatch):
     monkeypatch.setattr(plot, "save", lambda figure, path: seen.append(figure))
     assert cli.main(["plot", str(results), "--log"]) == 0
     assert cli.main(["plot", str(results), "--y", "P"]) == 0
-    texts = [[t.get_text() for t in f.axes[0].get_legend().get_texts()] for f in seen]
+    texts = [[t.get_text() for t in figure.legends[0].get_texts()] for figure in seen]
     lines = ["train", "gaussian"]
     assert texts == [[*lines, "proved", "probable: certainly not lower"], lines]
 

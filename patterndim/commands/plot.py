@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patterndim import plot, summary
 from patterndim.errors import ArgumentError
@@ -10,6 +10,9 @@ from patterndim.plot.lines import SPREADS, certainty, log_axis
 from patterndim.progress import ProgressLine
 from patterndim.summary import Row
 from patterndim.sweeps import Results, read_records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Columns that say how far training is.
 TIMES = ("epoch", "step")
@@ -63,8 +66,7 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
         drawn = summary.with_numbers(rows, [x, options.y])
         if options.log:
             log_axis(ax, [row[x] for row in drawn])
-        if any(row.get(f"{options.y}_kind") for row in drawn):
-            ax.legend(handles=[*ax.get_legend_handles_labels()[0], *certainty()], frameon=False)
+        _legend(ax, known=any(row.get(f"{options.y}_kind") for row in drawn))
     if options.title:
         ax.set_title(options.title)
     out = options.out or options.results.with_suffix(".png")
@@ -73,6 +75,15 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
         print(f"Averaged over {', '.join(over)}.")
     print(f"The picture is in {out}.")
     return 0
+
+
+def _legend(ax: "Axes", *, known: bool) -> None:
+    """Legend below the axes, with what the markers mean if something is known of proofs."""
+    if own := ax.get_legend():
+        own.remove()
+    handles = [*ax.get_legend_handles_labels()[0], *(certainty() if known else [])]
+    if handles:
+        ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
 
 
 def _settings(rows: list[Row]) -> list[str]:
