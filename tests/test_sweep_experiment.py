@@ -262,6 +262,16 @@ def test_tables_in_files(tmp_path, monkeypatch):
         export.write_table({}, path)
 
 
+def test_text_that_is_none_is_written_all_the_same(tmp_path):
+    results = table.Results([record("k", {"seed": 3}, [{"name": "a\udc80"}])])
+    results.save(tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["name"] == "a\\udc80"
+    parquet = pytest.importorskip("pyarrow.parquet")
+    results.save(tmp_path / "t.parquet")
+    assert parquet.read_table(tmp_path / "t.parquet")["name"].to_pylist() == ["a\\udc80"]
+
+
 # The command.
 
 

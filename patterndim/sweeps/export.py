@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from patterndim.errors import ArgumentError, FileError, KindError
 from patterndim.typing import AnyArray
@@ -33,7 +34,7 @@ def write_table(columns: Columns, path: Path) -> None:
 
 
 def _csv(columns: Columns, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
@@ -44,8 +45,17 @@ def _parquet(columns: Columns, path: Path) -> None:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
         raise KindError('parquet needs pyarrow: pip install "patterndim[parquet]"') from error
-    table = arrow.table({name: arrow.array(column.tolist()) for name, column in columns.items()})
-    parquet.write_table(table, path)
+    cells = {_utf8(name): arrow.array(_cells(column)) for name, column in columns.items()}
+    parquet.write_table(arrow.table(cells), path)
+
+
+def _cells(column: AnyArray) -> list[Any]:
+    return [_utf8(cell) if isinstance(cell, str) else cell for cell in column.tolist()]
+
+
+def _utf8(text: str) -> str:
+    """Text without surrogates: they stand for what is no text, in a file name for example."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 WRITERS: dict[str, Callable[[Columns, Path], None]] = {".csv": _csv, ".parquet": _parquet}

@@ -50,7 +50,8 @@ def sweep(
     out : path, optional
         Results file, JSON Lines; without it the results are only returned.
     run : callable, optional
-        Function of a task's dict that returns its rows: a dict or several of plain values.  Its
+        Function of a task's dict that returns its rows: a dict or several of plain values, of
+        which NaN and infinity are recorded as None.  Its
         name and that of its module are part of the key, so with ``out`` it must have one of its
         own.  For processes it must be importable, so not a lambda.
     executor : concurrent.futures.Executor, optional
