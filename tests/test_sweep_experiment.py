@@ -125,6 +125,8 @@ def test_the_first_trial_has_the_streams_of_the_seed():
     assert (
         samples.inputs["gaussian"] == np.random.default_rng([0, 3]).normal(0.5, 1, (2, 64))
     ).all()
+    samples.inputs["train"][:] = 0  # what is shared stays as it is
+    assert (sources.draw(settings(), None, 0).inputs["train"] != 0).any()
     second = sources.draw(settings(data={"gaussian": 2}), None, 1)
     assert not (samples.inputs["gaussian"] == second.inputs["gaussian"]).any()
 

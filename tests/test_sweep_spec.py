@@ -4,6 +4,7 @@ import copy
 import gzip
 import json
 import struct
+import sys
 import tomllib
 
 import numpy as np
@@ -175,7 +176,7 @@ def run(capsys, *arguments):
     return status, out, err
 
 
-def test_the_command_names_the_file_too(tmp_path, capsys):
+def test_the_command_names_the_file_too(tmp_path, capsys, monkeypatch):
     path, out = tmp_path / "spec.toml", tmp_path / "results.jsonl"
     path.write_text(SPEC.replace("steps", "step"))
     status, printed, err = run(capsys, path, "--out", out)
@@ -193,6 +194,13 @@ def test_the_command_names_the_file_too(tmp_path, capsys):
     assert nowhere[2].startswith("patterndim: error: out must be writable, got ")
     wrong = run(capsys, path, "--out", out, "--table", "x.xlsx")
     assert wrong[2] == "patterndim: error: --table must end in .csv or .parquet, got 'x.xlsx'\n"
+    lost = tmp_path / "no" / "t.csv"
+    wrong = run(capsys, path, "--out", out, "--table", lost)
+    message = f"--table must be in a folder that exists, got '{lost}'"
+    assert wrong[2] == f"patterndim: error: {message}\n"
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    wrong = run(capsys, path, "--out", out, "--table", "t.parquet")
+    assert wrong[2].startswith("patterndim: error: parquet needs pyarrow: pip install")
     assert not out.exists()
 
 
@@ -276,6 +284,8 @@ def test_data_that_changes_during_a_sweep_is_an_error(tmp_path):
     (failure,) = pdm.sweep(tasks, workers=0).failures
     assert failure["type"] == "FileError"
     assert "data must not change while a sweep runs" in failure["message"]
+    (record,) = pdm.sweep([about(path)], workers=0).records
+    assert record["file"] == "small.npz"
 
 
 def arrays(**given):

@@ -20,6 +20,15 @@ def check_suffix(name: str, path: Path) -> None:
         raise ArgumentError(f"{name} must end in {' or '.join(WRITERS)}, got {path.name!r}")
 
 
+def check_table(name: str, path: Path) -> None:
+    """Raise what can be known before there is a table to write."""
+    check_suffix(name, path)
+    if path.suffix == ".parquet":
+        _arrow()
+    if not path.parent.is_dir():
+        raise FileError(f"{name} must be in a folder that exists, got {str(path)!r}")
+
+
 def write_table(columns: Columns, path: Path) -> None:
     """Write columns; nothing is left behind under ``path`` if writing fails half-way."""
     check_suffix("path", path)
@@ -40,11 +49,15 @@ def _csv(columns: Columns, path: Path) -> None:
         writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
 
 
-def _parquet(columns: Columns, path: Path) -> None:
+def _arrow() -> tuple[Any, Any]:
     try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
         raise KindError('parquet needs pyarrow: pip install "patterndim[parquet]"') from error
+
+
+def _parquet(columns: Columns, path: Path) -> None:
+    arrow, parquet = _arrow()
     cells = {_utf8(name): arrow.array(_cells(column)) for name, column in columns.items()}
     parquet.write_table(arrow.table(cells), path)
 

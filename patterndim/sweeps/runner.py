@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import current_process
 from os import PathLike
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -114,6 +115,8 @@ def sweep(
         results = _results(left, work, executor, workers, retries)
         for task, result in stack.enter_context(closing(results)):
             record = {"key": task.key, "task": task.settings, "grid": list(task.grid), **result}
+            if task.path is not None:  # only for those who read it: the key has the content
+                record["file"] = Path(task.path).name
             if store is not None:
                 store.append(record)
             records[task.key] = record

@@ -49,6 +49,14 @@ def _content(path: str, _: object) -> tuple[AnyArray, AnyArray | None, str]:
     return X, y, HASH + data.fingerprint(X, y)
 
 
+@lru_cache
+def _digits() -> tuple[AnyArray, AnyArray]:
+    X, y = data.digits()
+    for array in (X, y):
+        array.setflags(write=False)
+    return X, y
+
+
 def resolve(settings: Settings, folder: Path) -> tuple[Settings, str | None]:
     """
     Settings in which a file is named by its content, and the path of the file.
@@ -76,7 +84,7 @@ def resolve(settings: Settings, folder: Path) -> tuple[Settings, str | None]:
 def _arrays(settings: Settings, path: str | None) -> tuple[AnyArray, AnyArray | None]:
     source = settings["data"]["source"]
     if path is None:
-        return data.digits()
+        return _digits()
     X, y, found = _file(path)
     if found != source:
         raise FileError(f"data must not change while a sweep runs, and {path!r} did")
