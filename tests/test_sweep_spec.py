@@ -260,6 +260,15 @@ def test_a_dangling_link_beside_the_data_does_not_matter(tmp_path):
     assert keys(about(tmp_path)) == expected
 
 
+def test_a_folder_that_cannot_be_listed_is_one_error(tmp_path, monkeypatch):
+    def iterdir(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", iterdir)
+    with pytest.raises(FileError, match=r"data must be readable, got .*: Permission denied"):
+        as_tasks([about(tmp_path)])
+
+
 def test_a_file_may_begin_with_a_mark(tmp_path):
     (tmp_path / "spec.toml").write_text(SPEC, encoding="utf-8-sig")
     assert [task.key for task in as_tasks(tmp_path / "spec.toml")] == keys(spec())
