@@ -89,6 +89,9 @@ def read(path: str | PathLike[str]) -> tuple[AnyArray, AnyArray | None]:
         )
     if y is not None and (y.ndim not in (1, 2) or len(y) != len(X) or y.dtype.kind not in "biuf"):
         raise FileError(f"y must be {len(X)} real targets, got {y.dtype} {y.shape}: {path}")
+    for name, array in (("X", X), ("y", y)):
+        if array is not None and array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            raise FileError(f"{name} must be at most float64, got {array.dtype}: {path}")
     return X.reshape(len(X), -1), y
 
 

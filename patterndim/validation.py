@@ -32,7 +32,7 @@ def exact_array(name: str, value: ArrayLike) -> AnyArray:
             if any(isinstance(a, int | np.integer) and int(float(a)) != a for a in entries.flat):
                 return entries
     except (ValueError, OverflowError) as error:
-        raise ShapeError(f"{name} must be a rectangular array, got {_brief(value)}") from error
+        raise ShapeError(f"{name} must be a rectangular array, got {brief(value)}") from error
     except (TypeError, RuntimeError, BufferError) as error:
         # On another device, with gradients, being traced, sparse: the library says which.
         reason = str(error).partition("\n")[0]
@@ -116,55 +116,59 @@ def _first_not_finite(array: AnyArray) -> str:
     return f"{array[position]} at {position}"
 
 
-def _brief(value: object) -> str:
-    text = repr(value)
+def brief(value: object) -> str:
+    """One short line about a value."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"{type(value).__name__} that is too long to show"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def integer(name: str, value: object, *, low: int) -> int:
     """Integer argument of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise KindError(f"{name} must be an integer, got {_brief(value)}")
+        raise KindError(f"{name} must be an integer, got {brief(value)}")
     if value < low:
-        raise ArgumentError(f"{name} must be at least {low}, got {value}")
+        raise ArgumentError(f"{name} must be at least {low}, got {brief(value)}")
     return int(value)
 
 
 def number(name: str, value: object, *, low: float, high: float = float("inf")) -> float:
     """Finite float argument with ``low <= value < high``."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise KindError(f"{name} must be a number, got {_brief(value)}")
+        raise KindError(f"{name} must be a number, got {brief(value)}")
     try:
         result = float(value)
     except OverflowError:
         result = float("inf")
     if not low <= result < high:
         upper = " and finite" if high == float("inf") else f" and below {high:g}"
-        raise ArgumentError(f"{name} must be at least {low:g}{upper}, got {_brief(value)}")
+        raise ArgumentError(f"{name} must be at least {low:g}{upper}, got {brief(value)}")
     return result
 
 
 def choice(name: str, value: object, options: Sequence[str]) -> str:
     """One of a few names."""
     if not isinstance(value, str) or value not in options:
-        raise ArgumentError(f"{name} must be one of {', '.join(options)}, got {_brief(value)}")
+        raise ArgumentError(f"{name} must be one of {', '.join(options)}, got {brief(value)}")
     return value
 
 
 def sequence(name: str, value: object) -> list[Any]:
     """Members of a list, tuple, array or other iterable, but not of a string."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise KindError(f"{name} must be a sequence, got {_brief(value)}")
+        raise KindError(f"{name} must be a sequence, got {brief(value)}")
     try:
         return list(value)
     except TypeError as error:  # an array of no dimensions
-        raise KindError(f"{name} must be a sequence, got {_brief(value)}") from error
+        raise KindError(f"{name} must be a sequence, got {brief(value)}") from error
 
 
 def callable_or_none(name: str, value: object) -> None:
     """Raise unless None or something to call."""
     if value is not None and not callable(value):
-        raise KindError(f"{name} must be callable, got {_brief(value)}")
+        raise KindError(f"{name} must be callable, got {brief(value)}")
 
 
 def seed(rng: Seed) -> int:
@@ -187,6 +191,6 @@ def byte_count(memory: int | str | None) -> int | None:
             count = min(float(match[1]) * UNITS[match[2].upper()], 2.0**63)
     if count < 1:
         raise ArgumentError(
-            f'memory must be a positive number of bytes or like "2GB", got {_brief(memory)}'
+            f'memory must be a positive number of bytes or like "2GB", got {brief(memory)}'
         )
     return int(count)

@@ -30,7 +30,7 @@ SPEC = {
 
 @pytest.fixture(scope="module")
 def local():
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(**options) as found, distributed.Client(found) as client:
         yield found, client
 
@@ -87,7 +87,7 @@ class Killing(Executor):
     def __init__(self, deaths):
         self.deaths = deaths
 
-    def submit(self, attempt, work, task, /):
+    def submit(self, attempt, work, task, call, /):
         future, n = Future(), task.settings["n"]
         if self.deaths.get(n, 0) > 0:
             self.deaths[n] -= 1
@@ -102,10 +102,10 @@ class Confused(Killing):
 
     calls = 0
 
-    def submit(self, attempt, work, task, /):
+    def submit(self, attempt, work, task, call, /):
         self.calls += 1
         if self.calls > 6:
-            return super().submit(attempt, work, task)
+            return super().submit(attempt, work, task, call)
         future = Future()
         future.set_exception(KilledWorker(task.settings["n"]))
         return future
@@ -139,6 +139,14 @@ def test_a_task_that_kills_its_workers_is_one_failure():
     results = pdm.sweep(tasks, run=sweeping.square, executor=executor, retries=2)
     assert [(f["n"], f["message"]) for f in results.failures] == [(2, "the worker died, 3 times")]
     assert [row["square"] for row in results.rows] == [0, 1, 9, 16, 25]
+
+
+def test_a_task_whose_worker_died_is_run_again(tmp_path):
+    tasks = [{"n": n, "how": {"1": "die once"}, "folder": str(tmp_path)} for n in range(6)]
+    with cluster.dask_executor("local:2") as executor:
+        results = pdm.sweep(tasks, run=sweeping.faulty, executor=executor, retries=0)
+    assert [row["square"] for row in results.rows] == [0, 1, 4, 9, 16, 25]
+    assert (tmp_path / "died-1").exists()
 
 
 @pytest.mark.parametrize("output", ["affine", "softmax"])

@@ -125,6 +125,8 @@ def test_the_first_trial_has_the_streams_of_the_seed():
     assert (
         samples.inputs["gaussian"] == np.random.default_rng([0, 3]).normal(0.5, 1, (2, 64))
     ).all()
+    samples.inputs["train"][:] = 0  # what is shared stays as it is
+    assert (sources.draw(settings(), None, 0).inputs["train"] != 0).any()
     second = sources.draw(settings(data={"gaussian": 2}), None, 1)
     assert not (samples.inputs["gaussian"] == second.inputs["gaussian"]).any()
 
@@ -260,6 +262,16 @@ def test_tables_in_files(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(KindError, match="parquet needs pyarrow: pip install"):
         export.write_table({}, path)
+
+
+def test_text_that_is_none_is_written_all_the_same(tmp_path):
+    results = table.Results([record("k", {"seed": 3}, [{"name": "a\udc80"}])])
+    results.save(tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["name"] == "a\\udc80"
+    parquet = pytest.importorskip("pyarrow.parquet")
+    results.save(tmp_path / "t.parquet")
+    assert parquet.read_table(tmp_path / "t.parquet")["name"].to_pylist() == ["a\\udc80"]
 
 
 # The command.

@@ -4,6 +4,7 @@ import copy
 import gzip
 import json
 import struct
+import sys
 import tomllib
 
 import numpy as np
@@ -113,6 +114,9 @@ BAD = [
     ({"cases": [{"sed": 1}]}, "'sed' is no key of a sweep: did you mean 'seed'?"),
     ({"data": 3}, "data must be a table of keys, got 3"),
     ({"data": 3, "grid": {"data.noise": [0.0]}}, "data must be a table of keys, got 3"),
+    ({"grid": {"data": {"noise": [1]}}}, 'write "data.noise" in quotes, got data.noise without'),
+    ({"cases": [{"data": {"noise": 1}}]}, 'write "data.noise" in quotes, got data.noise without'),
+    ({"grid": {"data": [1]}}, "'data' is no key of a sweep: "),
     ({"grid": 3}, "grid must be a table of keys and lists, got 3"),
     ({"grid": {"seed": 3}}, "grid.seed must be a list of values, got 3"),
     ({"grid": {"seed": []}}, "grid.seed must be a list of values, got []"),
@@ -124,6 +128,11 @@ BAD = [
     ({"data__train": True}, "data.train must be an integer, got True"),
     ({"data__source": 3}, "data.source must be a string, got 3"),
     ({"data__source": "digit"}, "data.source must be digits, gaussian, uniform, an .npz or a fol"),
+    ({"data__source": "x" * 300}, "data.source must be digits, gaussian, uniform, an .npz or a"),
+    ({"data__source": "a\0b"}, "data.source must be digits, gaussian, uniform, an .npz or a fold"),
+    ({"seed": 2**128}, "seed must be below 2**128, got 340282366920938463463374607431768211456"),
+    ({"seed": 16**5000}, "seed must be below 2**128, got int that is too long to show"),
+    ({"seed": -(16**5000)}, "seed must be at least 0, got int that is too long to show"),
     ({"data__train": 1790}, "data.train + data.test must be at most 1797, got 1790 + 10"),
     ({"data__noise": "much"}, "data.noise must be a number, got 'much'"),
     ({"data__corrupted": 1.5}, "data.corrupted must be from 0 to 1, got 1.5"),
@@ -167,7 +176,7 @@ def run(capsys, *arguments):
     return status, out, err
 
 
-def test_the_command_names_the_file_too(tmp_path, capsys):
+def test_the_command_names_the_file_too(tmp_path, capsys, monkeypatch):
     path, out = tmp_path / "spec.toml", tmp_path / "results.jsonl"
     path.write_text(SPEC.replace("steps", "step"))
     status, printed, err = run(capsys, path, "--out", out)
@@ -185,6 +194,13 @@ def test_the_command_names_the_file_too(tmp_path, capsys):
     assert nowhere[2].startswith("patterndim: error: out must be writable, got ")
     wrong = run(capsys, path, "--out", out, "--table", "x.xlsx")
     assert wrong[2] == "patterndim: error: --table must end in .csv or .parquet, got 'x.xlsx'\n"
+    lost = tmp_path / "no" / "t.csv"
+    wrong = run(capsys, path, "--out", out, "--table", lost)
+    message = f"--table must be in a folder that exists, got '{lost}'"
+    assert wrong[2] == f"patterndim: error: {message}\n"
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    wrong = run(capsys, path, "--out", out, "--table", "t.parquet")
+    assert wrong[2].startswith("patterndim: error: parquet needs pyarrow: pip install")
     assert not out.exists()
 
 
@@ -237,6 +253,27 @@ def test_the_same_data_in_any_file_has_the_same_key(tmp_path, packed):
     assert data.values(np.array([[3]])).tolist() == [[3.0]]
 
 
+def test_a_dangling_link_beside_the_data_does_not_matter(tmp_path):
+    write_idx(tmp_path, "train", X.reshape(10, 2, 3), Y, packed=False)
+    expected = keys(about(tmp_path))
+    (tmp_path / "notes").symlink_to(tmp_path / "nothing")
+    assert keys(about(tmp_path)) == expected
+
+
+def test_a_folder_that_cannot_be_listed_is_one_error(tmp_path, monkeypatch):
+    def iterdir(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", iterdir)
+    with pytest.raises(FileError, match=r"data must be readable, got .*: Permission denied"):
+        as_tasks([about(tmp_path)])
+
+
+def test_a_file_may_begin_with_a_mark(tmp_path):
+    (tmp_path / "spec.toml").write_text(SPEC, encoding="utf-8-sig")
+    assert [task.key for task in as_tasks(tmp_path / "spec.toml")] == keys(spec())
+
+
 def test_paths_are_meant_from_the_spec(tmp_path, monkeypatch):
     np.savez(tmp_path / "small.npz", X=X, y=Y)
     spec = '[data]\nsource = "small.npz"\ntrain = 4\n[network]\nwidths = [6, 3]\n'
@@ -256,6 +293,8 @@ def test_data_that_changes_during_a_sweep_is_an_error(tmp_path):
     (failure,) = pdm.sweep(tasks, workers=0).failures
     assert failure["type"] == "FileError"
     assert "data must not change while a sweep runs" in failure["message"]
+    (record,) = pdm.sweep([about(path)], workers=0).records
+    assert record["file"] == "small.npz"
 
 
 def arrays(**given):
@@ -274,6 +313,8 @@ WRONG = [
     (arrays(X=X[0], y=Y), "d.npz", "X must be real numbers of shape (N, n_0), got uint8 (6,): "),
     (arrays(X=X.astype(str)), "d.npz", "X must be real numbers of shape (N, n_0), got <U3 (10, 6)"),
     (arrays(X=X, y=Y[:3]), "d.npz", "y must be 10 real targets, got uint8 (3,): "),
+    (arrays(X=X.astype(np.longdouble)), "d.npz", "X must be at most float64, got "),
+    (arrays(X=X, y=Y.astype(np.longdouble)), "d.npz", "y must be at most float64, got "),
     (arrays(Z=X), "d.npz", "data must be an .npz with X, got "),
     (arrays(X=np.array([[{}]])), "d.npz", "data must be an .npz with X, got "),
     (files(d_npz=b"PK"), "d-npz", "data must be an .npz with X, got "),

@@ -13,6 +13,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import patterndim as pdm
@@ -188,6 +189,24 @@ def test_an_exception_is_the_failure_of_one_task(tmp_path):
     assert len(store.read_records(out)) == 6
 
 
+def huge(task):
+    return {"huge": 10 ** task["n"], "endless": float("inf")}
+
+
+def test_huge_numbers(tmp_path):
+    """Those that JSON in Python cannot hold are failures, those beyond floats become text."""
+    out = tmp_path / "results.jsonl"
+    tasks = [{"n": 5000}, {"n": 400}, {"n": 1}]
+    results = pdm.sweep(tasks, run=huge, out=out, workers=0)
+    (failure,) = results.failures
+    assert (
+        failure["message"] == "rows[0].huge must have at most 13,000 bits, got an integer of more"
+    )
+    table = pdm.load_results(out)
+    assert table["huge"].tolist() == ["10", "1" + "0" * 400]
+    assert np.isnan(table["endless"]).all()
+
+
 @pytest.mark.compiled
 def test_the_death_of_a_worker_is_the_failure_of_its_task(tmp_path):
     how = {"2": "die", "5": "die once", "7": "raise"}
@@ -329,14 +348,19 @@ def test_a_last_line_cut_off_anywhere_is_repaired(tmp_path):
         (lambda text: text + "my thesis", 3),
         (lambda text: text + "[", 3),
         (lambda text: text.replace('"rows": [', '"lines": ['), 1),
-        (lambda text: text.replace('sweep": 1', 'sweep": 2'), 1),
+        (lambda text: text.replace('"rows": [{', '"rows": [1, {', 1), 1),
+        (lambda text: text.replace('"grid": ["n"]', '"grid": [["n"]]', 1), 1),
+        (lambda text: text.replace('"done", "error": null', '"failed", "error": null', 1), 1),
+        (lambda text: text.replace('"task": {', '"task": {"deep": ' + "[" * 99_999, 1), 1),
         (lambda text: "my thesis", 1),
     ],
 )
 def test_a_file_of_something_else_is_left_alone(change, line, tmp_path):
     out = tmp_path / "results.jsonl"
     pdm.sweep(squares(2), run=sweeping.square, out=out, workers=0)
-    out.write_text(change(out.read_text()))
+    text = out.read_text()
+    assert change(text) != text
+    out.write_text(change(text))
     before = out.read_bytes()
     message = f"results must be records of a sweep, got line {line} of '{out}'"
     for read in (pdm.load_results, lambda path: pdm.sweep([], run=sweeping.square, out=path)):
@@ -345,7 +369,43 @@ def test_a_file_of_something_else_is_left_alone(change, line, tmp_path):
     assert out.read_bytes() == before
 
 
+def test_results_of_another_format_say_so(tmp_path):
+    out = tmp_path / "results.jsonl"
+    pdm.sweep(squares(2), run=sweeping.square, out=out, workers=0)
+    out.write_text(out.read_text().replace('sweep": 1', 'sweep": 2'))
+    message = f"results must be of format 1, got format 2 in line 1 of '{out}'"
+    with pytest.raises(FileError, match=message):
+        pdm.load_results(out)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_results_file_that_vanishes_ends_the_sweep(replace, tmp_path, monkeypatch):
+    out = tmp_path / "results.jsonl"
+
+    def vanish(finished, failed, total):
+        if finished == 1:
+            out.unlink()
+            if replace:
+                out.write_text("")
+
+    monkeypatch.chdir(tmp_path)
+    message = "out must stay where it is while a sweep runs, got 'results.jsonl': it was removed"
+    options = {"run": sweeping.square, "out": out.name, "workers": 0}
+    with pytest.raises(FileError, match=message):
+        pdm.sweep(squares(3), progress=vanish, **options)
+    assert len(lines(out)) == 0
+
+
 def test_files_that_cannot_be_read_or_written(tmp_path):
+    for name in (3.5, None):
+        with pytest.raises(KindError, match=f"results must be the path of a file, got {name}"):
+            pdm.load_results(name)
+    with pytest.raises(KindError, match="out must be the path of a file, got 5"):
+        pdm.sweep(squares(1), run=sweeping.square, out=5)
+    with pytest.raises(FileError, match=r"results must be readable, .*: embedded null byte"):
+        pdm.load_results("a\0b")
+    with pytest.raises(FileError, match=r"out must be writable, .*: embedded null byte"):
+        pdm.sweep(squares(1), run=sweeping.square, out="a\0b")
     with pytest.raises(FileError, match=r"results must be readable, got .*: No such file"):
         pdm.load_results(tmp_path / "nothing.jsonl")
     nowhere = tmp_path / "nowhere" / "results.jsonl"
@@ -394,6 +454,8 @@ def test_bad_arguments():
         pdm.sweep([{}, 1], run=sweeping.square)
     with pytest.raises(NonFiniteError, match=r"tasks\[0\]\.n must be finite, got inf"):
         pdm.sweep([{"n": float("inf")}], run=sweeping.square)
+    with pytest.raises(KindError, match=r"tasks\[0\]\.n must have at most 13,000 bits"):
+        pdm.sweep([{"n": 10**5000}], run=sweeping.square)
     with pytest.raises(KindError, match="progress must be callable, got 3"):
         pdm.sweep([], progress=3)
     with pytest.raises(KindError, match=r"tasks\[0\] must have strings as keys, got 1"):

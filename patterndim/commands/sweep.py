@@ -11,7 +11,7 @@ from patterndim.progress import ProgressLine
 from patterndim.sweeps import Results, as_tasks, read_records, sweep
 from patterndim.sweeps.cluster import dask_executor
 from patterndim.sweeps.display import Bar
-from patterndim.sweeps.export import check_suffix
+from patterndim.sweeps.export import check_table
 from patterndim.sweeps.schema import describe_keys
 
 #: Most rows and failures that are printed.
@@ -81,7 +81,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     """Run the command and return its exit status."""
     if options.table is not None:
-        check_suffix("--table", options.table)
+        check_table("--table", options.table)
     tasks = as_tasks(options.spec)
     bar = Bar(sys.stderr)
     try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from patterndim.errors import ArgumentError
 from patterndim.sweeps.pool import Pool
@@ -82,7 +83,8 @@ def elsewhere(
 
 def _submit(executor: Executor, work: Work, task: Task | None) -> Future[Result]:
     try:
-        return executor.submit(attempt, work, task)
+        # A call of its own each time: dask answers one that it knows with what it knows.
+        return executor.submit(attempt, work, task, uuid4().hex)
     except Exception as error:  # closed, broken, or it cannot send this function
         raise _unusable(error) from error
 

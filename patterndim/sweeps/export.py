@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from patterndim.errors import ArgumentError, FileError, KindError
 from patterndim.typing import AnyArray
@@ -17,6 +18,15 @@ def check_suffix(name: str, path: Path) -> None:
     """Raise unless the suffix is one that can be written."""
     if path.suffix not in WRITERS:
         raise ArgumentError(f"{name} must end in {' or '.join(WRITERS)}, got {path.name!r}")
+
+
+def check_table(name: str, path: Path) -> None:
+    """Raise what can be known before there is a table to write."""
+    check_suffix(name, path)
+    if path.suffix == ".parquet":
+        _arrow()
+    if not path.parent.is_dir():
+        raise FileError(f"{name} must be in a folder that exists, got {str(path)!r}")
 
 
 def write_table(columns: Columns, path: Path) -> None:
@@ -33,19 +43,32 @@ def write_table(columns: Columns, path: Path) -> None:
 
 
 def _csv(columns: Columns, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
 
 
-def _parquet(columns: Columns, path: Path) -> None:
+def _arrow() -> tuple[Any, Any]:
     try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
         raise KindError('parquet needs pyarrow: pip install "patterndim[parquet]"') from error
-    table = arrow.table({name: arrow.array(column.tolist()) for name, column in columns.items()})
-    parquet.write_table(table, path)
+
+
+def _parquet(columns: Columns, path: Path) -> None:
+    arrow, parquet = _arrow()
+    cells = {_utf8(name): arrow.array(_cells(column)) for name, column in columns.items()}
+    parquet.write_table(arrow.table(cells), path)
+
+
+def _cells(column: AnyArray) -> list[Any]:
+    return [_utf8(cell) if isinstance(cell, str) else cell for cell in column.tolist()]
+
+
+def _utf8(text: str) -> str:
+    """Text without surrogates: they stand for what is no text, in a file name for example."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 WRITERS: dict[str, Callable[[Columns, Path], None]] = {".csv": _csv, ".parquet": _parquet}

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import current_process
 from os import PathLike
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -50,7 +51,8 @@ def sweep(
     out : path, optional
         Results file, JSON Lines; without it the results are only returned.
     run : callable, optional
-        Function of a task's dict that returns its rows: a dict or several of plain values.  Its
+        Function of a task's dict that returns its rows: a dict or several of plain values, of
+        which NaN and infinity are recorded as None.  Its
         name and that of its module are part of the key, so with ``out`` it must have one of its
         own.  For processes it must be importable, so not a lambda.
     executor : concurrent.futures.Executor, optional
@@ -113,6 +115,8 @@ def sweep(
         results = _results(left, work, executor, workers, retries)
         for task, result in stack.enter_context(closing(results)):
             record = {"key": task.key, "task": task.settings, "grid": list(task.grid), **result}
+            if task.path is not None:  # only for those who read it: the key has the content
+                record["file"] = Path(task.path).name
             if store is not None:
                 store.append(record)
             records[task.key] = record

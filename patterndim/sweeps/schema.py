@@ -13,10 +13,12 @@ from patterndim.network import INITIALISATIONS
 from patterndim.quantities import NAMES as QUANTITIES
 from patterndim.training.descent import DTYPES
 from patterndim.training.losses import LOSSES
-from patterndim.validation import choice, integer, number
+from patterndim.validation import brief, choice, integer, number
 
 #: Sections that `settings` have; a spec may also have these.
 OTHERS = ("title", "seed", "grid", "cases")
+#: numpy draws from as many seeds as its pool of entropy holds.
+SEEDS = 2**128
 SAMPLES = ("train", "test", "gaussian")
 
 
@@ -209,4 +211,6 @@ def read_settings(spec: Mapping[str, Any], *, whole: bool = True) -> dict[str, A
             for name, key in keys.items()
         }
     settings["seed"] = integer("seed", spec.get("seed", 0), low=0)
+    if settings["seed"] >= SEEDS:
+        raise ArgumentError(f"seed must be below 2**128, got {brief(settings['seed'])}")
     return settings

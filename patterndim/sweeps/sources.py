@@ -1,5 +1,6 @@
 """Where the inputs of an experiment come from, and whether its settings fit them."""
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from patterndim import data
 from patterndim.errors import ArgumentError, FileError
 from patterndim.typing import AnyArray, FloatArray
+from patterndim.validation import brief
 
 #: Second words of the keys of random generators: what they draw.
 ORDER, NOISE, LABELS, GAUSSIAN, NETWORK, TRAINING = range(6)
@@ -32,8 +34,12 @@ class Samples:
 def _file(path: str) -> tuple[AnyArray, AnyArray | None, str]:
     """Inputs, targets and content hash; read again only if a file has changed."""
     found = Path(path)
-    every = sorted(found.iterdir()) if found.is_dir() else [found]
-    states = ((file.name, file.stat()) for file in every)
+    try:
+        every = sorted(found.iterdir()) if found.is_dir() else [found]
+        # What a folder holds besides data may be a link to nothing.
+        states = [(file.name, file.stat()) for file in every if file.exists()]
+    except OSError as error:
+        raise FileError(f"data must be readable, got {path!r}: {error.strerror}") from error
     return _content(path, tuple((name, s.st_size, s.st_mtime_ns) for name, s in states))
 
 
@@ -41,6 +47,14 @@ def _file(path: str) -> tuple[AnyArray, AnyArray | None, str]:
 def _content(path: str, _: object) -> tuple[AnyArray, AnyArray | None, str]:
     X, y = data.read(path)
     return X, y, HASH + data.fingerprint(X, y)
+
+
+@lru_cache
+def _digits() -> tuple[AnyArray, AnyArray]:
+    X, y = data.digits()
+    for array in (X, y):
+        array.setflags(write=False)
+    return X, y
 
 
 def resolve(settings: Settings, folder: Path) -> tuple[Settings, str | None]:
@@ -54,11 +68,11 @@ def resolve(settings: Settings, folder: Path) -> tuple[Settings, str | None]:
     """
     given, path = settings["data"], None
     if given["source"] not in ("digits", *RANDOM):
-        path = str((folder / given["source"]).resolve())
-        if not Path(path).exists():
-            missing = given["source"]
+        path = str((folder / given["source"]).absolute())
+        if not os.path.exists(path):  # False as well for what can be no name of a file
+            missing = brief(given["source"])
             options = "digits, gaussian, uniform, an .npz or a folder of IDX files"
-            raise FileError(f"data.source must be {options}, and there is no {missing!r}")
+            raise FileError(f"data.source must be {options}, and there is no {missing}")
         given = {**given, "source": _file(path)[2]}
     settings = {**settings, "data": given}
     _check_slope(settings["network"])
@@ -70,7 +84,7 @@ def resolve(settings: Settings, folder: Path) -> tuple[Settings, str | None]:
 def _arrays(settings: Settings, path: str | None) -> tuple[AnyArray, AnyArray | None]:
     source = settings["data"]["source"]
     if path is None:
-        return data.digits()
+        return _digits()
     X, y, found = _file(path)
     if found != source:
         raise FileError(f"data must not change while a sweep runs, and {path!r} did")

@@ -10,8 +10,9 @@ from typing import Any
 
 from patterndim.errors import ArgumentError, FileError, KindError, PatterndimError
 from patterndim.sweeps import sources
-from patterndim.sweeps.schema import NAMES, read_settings, unknown
+from patterndim.sweeps.schema import NAMES, SECTIONS, read_settings, unknown
 from patterndim.sweeps.tasks import Task, plain
+from patterndim.validation import brief
 
 Spec = Mapping[str, Any]
 
@@ -38,7 +39,7 @@ def read_spec(source: str | PathLike[str] | Spec) -> list[Task]:
         return _tasks(source, Path())
     path = Path(source)
     try:
-        spec = tomllib.loads(path.read_text(encoding="utf-8"))
+        spec = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FileError(f"spec must be a TOML file, got {str(source)!r}: {reason}") from error
@@ -63,7 +64,7 @@ def _tasks(spec: Spec, folder: Path) -> list[Task]:
         try:
             settings, path = sources.resolve(read_settings(one), folder)
         except PatterndimError as error:
-            where = ", ".join(f"{name} = {value!r}" for name, value in changes.items())
+            where = ", ".join(f"{name} = {brief(value)}" for name, value in changes.items())
             raise type(error)(f"{error}{f' (with {where})' if where else ''}") from error
         task = Task(plain("settings", settings), tuple(changes), path)
         found.setdefault(task.key, task)
@@ -77,9 +78,13 @@ def _changes(spec: Spec) -> Iterator[dict[str, Any]]:
         raise KindError(f"grid must be a table of keys and lists, got {grid!r}")
     if not isinstance(cases, list | tuple) or not all(isinstance(c, Mapping) for c in cases):
         raise KindError(f"cases must be a list of tables of dotted keys, got {cases!r}")
-    for name in [*grid, *(name for case in cases for name in case)]:
-        if name not in NAMES:
-            raise unknown(str(name), NAMES)
+    for table in (grid, *cases):
+        for name, value in table.items():
+            if name in SECTIONS and isinstance(value, Mapping) and value:
+                meant = f"{name}.{next(iter(value))}"
+                raise ArgumentError(f'write "{meant}" in quotes, got {meant} without')
+            if name not in NAMES:
+                raise unknown(str(name), NAMES)
     for name, values in grid.items():
         if not isinstance(values, list | tuple | range) or not values:
             raise KindError(f"grid.{name} must be a list of values, got {values!r}")

@@ -7,6 +7,7 @@ changed: whatever happens, at most the last line can be incomplete, and that is 
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from patterndim.errors import FileError
+from patterndim.errors import FileError, KindError
 
 try:
     _fcntl: Any = import_module("fcntl")
@@ -39,14 +40,29 @@ def read_records(path: str | PathLike[str]) -> list[Record]:
 
     Raises
     ------
+    KindError
+        If ``path`` is none.
     FileError
         If the file is missing, or a line of it is no record of a sweep.
     """
+    name = _path("results", path)
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise FileError(f"results must be readable, got {str(path)!r}: {error.strerror}") from error
-    return list(_latest(_parse(content, str(path))[0]))
+        content = Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        raise FileError(f"results must be readable, got {name!r}: {_reason(error)}") from error
+    return list(_latest(_parse(content, name)[0]))
+
+
+def _path(name: str, value: Any) -> str:
+    try:
+        return os.fsdecode(value)
+    except TypeError as error:
+        raise KindError(f"{name} must be the path of a file, got {value!r}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system says; a name with a zero byte does not even get there."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _latest(records: list[Record]) -> Iterator[Record]:
@@ -62,16 +78,26 @@ def _parse(content: bytes, path: str) -> tuple[list[Record], int]:
     for number, line in enumerate(lines, start=1):
         record = _record(line)
         if record is None:
-            raise FileError(f"results must be records of a sweep, got line {number} of {path!r}")
+            raise _unreadable(line, number, path)
         records.append(record)
     if _record(tail) is None and tail.strip(b"\0"):
         # Only what can be the beginning of a record may be cut off.
         if not (tail.startswith(START) or START.startswith(tail)):
-            number = len(lines) + 1
-            raise FileError(f"results must be records of a sweep, got line {number} of {path!r}")
+            raise _unreadable(tail, len(lines) + 1, path)
     elif record := _record(tail):  # all there but the end of the line
         return [*records, record], len(content)
     return records, len(content) - len(tail)
+
+
+def _unreadable(line: bytes, number: int, path: str) -> FileError:
+    where = f"line {number} of {path!r}"
+    other = re.match(rb'\{"patterndim sweep": ([0-9]{1,9}), ', line)
+    if other and int(other[1]) != VERSION:
+        return FileError(
+            f"results must be of format {VERSION}, got format {int(other[1])} in {where}: "
+            "another version of patterndim wrote it"
+        )
+    return FileError(f"results must be records of a sweep, got {where}")
 
 
 def _record(line: bytes) -> Record | None:
@@ -80,13 +106,19 @@ def _record(line: bytes) -> Record | None:
         return None
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("key"), str):
         return None
     if not all(isinstance(found.get(name), kind) for name, kind in FIELDS.items()):
         return None
-    return found
+    failed = found["status"] != "done"
+    whole = (
+        all(isinstance(row, dict) for row in found["rows"])
+        and all(isinstance(name, str) for name in found["grid"])
+        and (not failed or isinstance(found.get("error"), dict))
+    )
+    return found if whole else None
 
 
 class Store:
@@ -95,15 +127,18 @@ class Store:
 
     Raises
     ------
+    KindError
+        If ``path`` is none.
     FileError
         If the file cannot be written, is in use by another sweep, or holds something else.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = _path("out", path)
+        self.whole_path = os.path.abspath(self.path)  # tasks may change the working directory
         try:
             self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
         try:
             if not S_ISREG(os.fstat(self.file).st_mode):
@@ -117,6 +152,7 @@ class Store:
 
     def append(self, record: Record) -> None:
         """Write a record and wait until it is on the disk."""
+        self._check_place()
         whole = {"patterndim sweep": VERSION, **record}
         line = json.dumps(whole, allow_nan=False).encode() + b"\n"
         start = os.lseek(self.file, 0, os.SEEK_END)
@@ -152,8 +188,20 @@ class Store:
         """Close the file."""
         self.close()
 
-    def _unwritable(self, error: OSError) -> FileError:
-        return FileError(f"out must be writable, got {self.path!r}: {error.strerror}")
+    def _unwritable(self, error: Exception) -> FileError:
+        return FileError(f"out must be writable, got {self.path!r}: {_reason(error)}")
+
+    def _check_place(self) -> None:
+        """Raise if the file is not where it was: what is written now would be lost with it."""
+        try:
+            found = os.path.samestat(os.stat(self.whole_path), os.fstat(self.file))
+        except OSError:
+            found = False
+        if not found:
+            raise FileError(
+                f"out must stay where it is while a sweep runs, got {self.path!r}: "
+                "it was removed or replaced"
+            )
 
     def _lock(self) -> None:
         """One sweep at a time; the lock goes when its process does, however it ends."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -133,7 +134,7 @@ def load_results(path: str | PathLike[str], *, as_: str = "numpy") -> Any:
     -------
     structured array, shape (rows,), or DataFrame
         Whole numbers are int64, other numbers float64 with NaN where there is none; everything
-        else is text, lists as JSON.
+        else is text, lists as JSON, and so is a column with integers beyond float64.
 
     Raises
     ------
@@ -196,7 +197,8 @@ def _column(values: list[Any]) -> AnyArray:
         exact = whole and all(isinstance(v, int) and abs(v) < 2**63 for v in values)
         if exact:
             return np.array(values, dtype=np.int64)
-        return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
+        with suppress(OverflowError):  # integers that no float is near
+            return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
     return np.array([_text(value) for value in values])
 
 

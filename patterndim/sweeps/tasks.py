@@ -16,6 +16,9 @@ FORMAT = 1
 #: Name of what computes the tasks of a spec; no function has it.
 EXPERIMENT = "patterndim.experiment"
 
+#: Most bits of an integer, about 3,900 digits: Python neither writes nor reads more than 4,300.
+BITS = 13_000
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -85,12 +88,15 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def plain(name: str, value: object, *, finite: bool = False) -> Any:
     """
-    Value as JSON knows it: numpy numbers and arrays become those of Python, NaN becomes None.
+    Value as JSON knows it: numpy numbers and arrays become those of Python.
+
+    JSON has neither NaN nor infinity: both become None unless they must be ``finite``.
 
     Raises
     ------
     KindError
-        If it is neither a string, a number, None, nor a list or dict of such.
+        If it is neither a string, a number, None, nor a list or dict of such, or an integer of
+        thousands of digits.
     NonFiniteError
         If it is NaN or infinite although it must be ``finite``.
     """
@@ -99,6 +105,8 @@ def plain(name: str, value: object, *, finite: bool = False) -> Any:
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):
+        if int(value).bit_length() > BITS:
+            raise KindError(f"{name} must have at most {BITS:,} bits, got an integer of more")
         return int(value)
     if isinstance(value, float | np.floating):
         if finite and not np.isfinite(value):

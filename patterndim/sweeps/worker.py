@@ -16,8 +16,8 @@ from typing import Any
 LINES = 12
 
 
-def attempt(function: Callable[[Any], Any], argument: Any) -> dict[str, Any]:
-    """Part of a record: rows, or why there are none."""
+def attempt(function: Callable[[Any], Any], argument: Any, call: str = "") -> dict[str, Any]:
+    """Part of a record: rows, or why there are none; ``call`` only tells calls apart."""
     from patterndim.sweeps.tasks import plain
 
     start = perf_counter()
