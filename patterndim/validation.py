@@ -130,7 +130,7 @@ def integer(name: str, value: object, *, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise KindError(f"{name} must be an integer, got {brief(value)}")
     if value < low:
-        raise ArgumentError(f"{name} must be at least {low}, got {brief(value)}")
+        raise ArgumentError(f"{name} must be at least {low}, got {brief(int(value))}")
     return int(value)
 
 
