@@ -85,14 +85,34 @@ def test_importing_loads_no_optional_package_and_no_more_of_scipy_than_numba_doe
     assert not loaded & optional
 
 
+def test_importing_loads_only_what_is_used():
+    """What quick import rests on; seconds themselves are `python -m bench import`."""
+    code = "import sys{}; before = set(sys.modules); {}; print(*set(sys.modules) - before)"
+    alone = run(code.format("", "import patterndim")).stdout.split()
+    assert [name for name in alone if name.startswith("patterndim")] == ["patterndim"]
+    assert not {"numpy", "numba"} & set(alone)
+    used = "from patterndim import Network, local_dimension"
+    added = run(code.format(", numba, concurrent.futures, numpy.typing", used)).stdout.split()
+    assert {name.split(".")[0] for name in added} == {"patterndim"}
+    layers = configparser.ConfigParser()
+    layers.read(ROOT / "setup.cfg")
+    text = layers["importlinter:contract:layers"]["layers"]
+    above = set(re.findall(r"\w+", text[: text.index("\ndimension")]))
+    assert {"cli", "sweeps", "plot", "tracing"} < above
+    aside = {"formats", "data", "learning_space", "training", "regions", "bulk"}
+    assert not {name.split(".")[1] for name in added if "." in name} & (above | aside)
+
+
 @pytest.mark.compiled
-def test_importing_takes_little_more_than_importing_numba():
-    """Least processor time of alternating runs: others that run meanwhile only add to it."""
-    code = "{}; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"
-    used, alone = "from patterndim import Network, local_dimension", "import numba"
-    times = [[float(run(code.format(line)).stdout) for line in (used, alone)] for _ in range(7)]
-    ours, numba = (min(column) for column in zip(*times, strict=True))
-    assert ours / numba < 1.3
+def test_importing_compiles_no_kernel():
+    code = "import patterndim, inspect, pkgutil, importlib, patterndim.kernels as all; "
+    code += "names = [m.name for m in pkgutil.iter_modules(all.__path__)]; "
+    code += "found = [importlib.import_module('patterndim.kernels.' + n) for n in names]; "
+    code += "kernels = [f for m in found for f in vars(m).values() if hasattr(f, 'signatures')]; "
+    code += "print(len(kernels), sum(len(f.signatures) for f in kernels))"
+    kernels, compiled = map(int, run(code).stdout.split())
+    assert kernels > 50
+    assert compiled == 0
 
 
 def test_the_digits_are_the_uci_ones():
