@@ -17,7 +17,8 @@ class Layer:
     """
     One layer of neurons: its width, and how it acts on what it receives.
 
-    A hidden layer applies ReLU, ``max(z, slope * z)`` with 0 <= slope < 1; the output layer
+    A hidden layer applies ReLU, leaky for 0 < slope < 1: ``max(z, slope * z)``.  Slope 1 is no
+    activation: a linear layer, or a sum, whose neurons count as always active.  The output layer
     applies nothing, and the input layer receives nothing.
     """
 
@@ -178,7 +179,7 @@ def _layer(v: int, layer: object, last: int) -> Layer:
     if not isinstance(layer.bias, bool | np.bool_):
         raise KindError(f"bias of layer {v} must be a bool, got {layer.bias!r}")
     width = integer(f"width of layer {v}", layer.width, low=1)
-    slope = number(f"slope of layer {v}", layer.slope, low=0.0, high=1.0)
+    slope = number(f"slope of layer {v}", layer.slope, low=0.0, high=1.0, closed=True)
     return Layer(width, slope if 0 < v < last else 0.0, bool(layer.bias) and v > 0)
 
 

@@ -42,6 +42,8 @@ def certain_bound(
         parameter_bound(architecture, X, gate, head),
         region_bound(architecture, X, pattern, head),
     ]
+    if linear_symmetries(architecture):
+        bounds.append(every_sample_bound(architecture, head))
     return min(bounds, key=lambda bound: bound.value)
 
 
@@ -150,17 +152,41 @@ def parameter_bound(
 
 def every_sample_bound(architecture: Architecture, head: Head) -> Bound:
     """
-    Bound for every sample: parameters minus independent rescalings.
+    Bound for every sample: parameters minus independent rescalings, and `linear_symmetries`.
 
     It is `parameter_bound` at one input that is nowhere 0, with every neuron active, so that all
-    parameters are live; the rescalings of a neuron leave the network unchanged whichever of its
-    parameters die at a sample.
+    parameters are live; the symmetries leave the network unchanged whichever of its parameters
+    die at a sample.
     """
     if not head.span:
         return Bound(0, "outputs")
     X = np.ones((1, architecture.widths[0]))
     gate = [np.ones((1, architecture.widths[v])) for v in architecture.hidden_layers]
-    return parameter_bound(architecture, X, gate, head)
+    found = parameter_bound(architecture, X, gate, head)
+    more = linear_symmetries(architecture)
+    return Bound(found.value - more, "symmetries") if more else found
+
+
+def linear_symmetries(architecture: Architecture) -> int:
+    """
+    Independent directions beyond rescaling that linear layers (slope 1) leave invisible always.
+
+    Let a linear layer of n neurons, touched by no identity without a trainable matrix beside it,
+    take up G z for any matrix G, and give it back: W_in += G W_in, W_out -= W_out G.  For generic
+    parameters the map from row i of G to row i of G W_in is injective on some m entries that hold
+    the diagonal one, with m the least of n and the columns of W_in: so, layer after layer from
+    the input, no combination of these and of rescalings vanishes, which makes n (m - 1) more.
+    Biases on both sides allow n shifts, z + e, seen by the layer's own bias.
+    """
+    layers, count = architecture.layers, 0
+    free = {(c.source, c.target) for c in architecture.connections if c.trainable}
+    bare = {(c.source, c.target) for c in architecture.connections} - free
+    for v in architecture.hidden_layers:
+        if layers[v].slope == 1.0 and not any(v in ends for ends in bare):
+            n, columns = layers[v].width, sum(layers[u].width for u, w in free if w == v)
+            shifts = all(layers[w].bias for w in (v, *(w for u, w in free if u == v)))
+            count += n * (min(n, columns) - 1 + shifts)
+    return count
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,11 @@ from patterndim.typing import FloatArray, IntArray
 
 
 def exact_signs(network: Network, inputs: FloatArray) -> tuple[IntArray, ...]:
-    """Signs (-1, 0, 1) of the preactivations of every hidden layer, shapes (N, n_l), exact."""
+    """
+    Signs (-1, 0, 1) of the preactivations of every hidden layer, shapes (N, n_l), exact.
+
+    Linear layers (slope 1) have none: 1 stands for them.
+    """
     architecture = network.architecture
     activations = [dyadic(inputs)]
     signs = []
@@ -27,8 +31,10 @@ def exact_signs(network: Network, inputs: FloatArray) -> tuple[IntArray, ...]:
         aligned = [(1 << (exponent - low)) * term for term, exponent in terms]
         z: IntegerArray = sum(aligned[1:], start=aligned[0])
         positive, negative = z > 0, z < 0
-        signs.append(positive.astype(np.int64) - negative.astype(np.int64))
-        slope, shift = dyadic(np.array([architecture.layers[v].slope]))
-        down = max(-shift, 0)  # slope == m * 2**-down, since 0 <= slope < 1
+        leak = architecture.layers[v].slope
+        found = positive.astype(np.int64) - negative.astype(np.int64)
+        signs.append(np.ones_like(found) if leak == 1.0 else found)
+        slope, shift = dyadic(np.array([leak]))
+        down = max(-shift, 0)  # slope == m * 2**-down, since 0 <= slope <= 1
         activations.append((np.where(positive, z * (1 << down), z * slope[0]), low - down))
     return tuple(signs)

@@ -20,7 +20,8 @@ def dimension_bound(
     Upper bound of the local dimension that holds for certain, and which argument gives it.
 
     Without inputs it holds for every sample: parameters minus independent rescalings, which is
-    P minus the number of hidden neurons unless identity connections tie neurons together [1]_.
+    P minus the number of hidden neurons unless identity connections tie neurons together [1]_,
+    and minus what linear layers (slope 1) leave invisible beyond that.
     With inputs it is the least of "outputs" (N n_L, or N (n_L - 1) behind a softmax),
     "parameters" (live ones minus rescalings), "regions" and "inputs" (what each perceived
     activation region can add, by the number and by the rank of its inputs) and "symmetries"

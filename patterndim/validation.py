@@ -134,16 +134,19 @@ def integer(name: str, value: object, *, low: int) -> int:
     return int(value)
 
 
-def number(name: str, value: object, *, low: float, high: float = float("inf")) -> float:
-    """Finite float argument with ``low <= value < high``."""
+def number(
+    name: str, value: object, *, low: float, high: float = float("inf"), closed: bool = False
+) -> float:
+    """Finite float argument with ``low <= value < high``, or ``<= high`` if ``closed``."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise KindError(f"{name} must be a number, got {brief(value)}")
     try:
         result = float(value)
     except OverflowError:
         result = float("inf")
-    if not low <= result < high:
-        upper = " and finite" if high == float("inf") else f" and below {high:g}"
+    if not (low <= result < high or (closed and result == high)):
+        most = f" and {'at most' if closed else 'below'} {high:g}"
+        upper = " and finite" if high == float("inf") else most
         raise ArgumentError(f"{name} must be at least {low:g}{upper}, got {brief(value)}")
     return result
 

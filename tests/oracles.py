@@ -55,14 +55,16 @@ def forward(plain, x):
 
 
 def exact_signs(network, X):
-    """Signs of all hidden preactivations in Fractions, one array per hidden layer."""
+    """Signs of all hidden preactivations in Fractions, one array per layer; 1 in a linear one."""
     plain = describe(network, Fraction)
+    slopes = plain[1]
     rows = [forward(plain, [Fraction(float(a)) for a in x])[0] for x in X]
 
-    def sign(a):
-        return (a > 0) - (a < 0)
+    def sign(a, slope):
+        return 1 if slope == 1 else (a > 0) - (a < 0)
 
-    return [np.array([[sign(a) for a in z[v]] for z in rows]) for v in range(1, len(plain[0]) - 1)]
+    hidden = range(1, len(plain[0]) - 1)
+    return [np.array([[sign(a, slopes[v]) for a in z[v]] for z in rows]) for v in hidden]
 
 
 def derivative(plain, x, parameter):

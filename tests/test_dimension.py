@@ -81,7 +81,7 @@ def random_network(rng, integers):
             if widths[u] == widths[v] and rng.random() < 0.2:
                 connections.append((u, v, "identity"))
     biases = [values(widths[v + 1]) if rng.random() < 0.8 else None for v in range(last)]
-    slopes = rng.choice([0.0, 0.0, 0.125], last - 1).tolist()
+    slopes = rng.choice([0.0, 0.0, 0.125, 1.0], last - 1).tolist()
     return pdm.Network.from_graph(widths, connections, biases, slope=slopes)
 
 

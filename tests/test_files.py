@@ -185,8 +185,8 @@ def test_a_slope_is_for_files_that_do_not_tell_it(tmp_path):
     path = tensors_file(tmp_path / "model.safetensors", tensors)
     with pytest.raises(ShapeError, match="slope must be a number or one per hidden layer, 1"):
         pdm.load(path, slope=[0.1, 0.2])
-    with pytest.raises(ArgumentError, match="slope of layer 1 must be at least 0 and below 1"):
-        pdm.load(path, slope=1.0)
+    with pytest.raises(ArgumentError, match="slope of layer 1 must be at least 0 and at most 1"):
+        pdm.load(path, slope=1.5)
 
 
 # --- torch ---

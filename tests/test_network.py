@@ -237,9 +237,9 @@ BAD_NETWORKS = [
         "biases must have one entry per layer, 1, got 2",
     ),
     (
-        lambda: pdm.Network.from_layers([np.eye(2), np.eye(2)], slope=1.0),
+        lambda: pdm.Network.from_layers([np.eye(2), np.eye(2)], slope=1.5),
         ArgumentError,
-        "slope of layer 1 must be at least 0 and below 1, got 1.0",
+        "slope of layer 1 must be at least 0 and at most 1, got 1.5",
     ),
     (
         lambda: pdm.Network.from_layers([np.eye(2), np.eye(2)], slope=[0.1, 0.2]),
@@ -255,7 +255,7 @@ BAD_NETWORKS = [
     (
         lambda: pdm.Network.random((3, 2, 1), slope=10**400),
         ArgumentError,
-        "slope of layer 1 must be at least 0 and below 1, got 1000",
+        "slope of layer 1 must be at least 0 and at most 1, got 1000",
     ),
     (
         lambda: pdm.Architecture((3, 2), ()),

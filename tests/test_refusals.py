@@ -520,7 +520,7 @@ def test_slopes_are_for_sources_that_tell_none(tmp_path):
         pdm.load([W, V], slope=[0.1, 0.2])
     with pytest.raises(KindError, match="slope must be a sequence, got 'steep'"):
         pdm.load([W, V], slope="steep")
-    with pytest.raises(ArgumentError, match="slope of layer 1 must be at least 0 and below 1"):
+    with pytest.raises(ArgumentError, match="slope of layer 1 must be at least 0 and at most 1"):
         pdm.load([W, V], slope=2.0)
     pdm.save(pdm.load([W, V]), tmp_path / "network.npz")
     with pytest.raises(ArgumentError, match=r"slope must not be given for a source that tells it"):

@@ -87,12 +87,12 @@ def _activate(
             bound += (terms + 1.0) * TINY
             size = abs(z)
             certain = size > bound and size < math.inf
-            doubts += not certain
-            active[x] = z > 0.0
-            out[x] = z if z > 0.0 else slope * z
+            doubts += not certain and slope < 1.0  # a linear layer has no signs
+            active[x] = z > 0.0 or slope == 1.0
+            out[x] = z if active[x] else slope * z
             # Where it matters (a doubt ends the network) z is certain and the slope its factor.
             leaked = slope * bound * (1.0 + gamma) + (UNIT * slope * size + TINY)
-            wrong[x] = bound if z > 0.0 else (leaked if slope > 0.0 else 0.0)
+            wrong[x] = bound if active[x] else (leaked if slope > 0.0 else 0.0)
         if doubts:
             counts[0] += doubts
             for x in range(lanes):

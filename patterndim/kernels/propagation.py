@@ -66,7 +66,7 @@ def activate(
     Overwrite mask, h, its error bound, and the ratio of each abs(z) to its error bound.
 
     ``sums`` (3, N, n_v) comes from `accumulate_bounded`, each entry a sum of ``terms`` products.
-    The sign of z is certain where the ratio is above 1.  Any order of summation of n products
+    The sign of z is certain where the ratio is above 1, and of no matter with slope 1.  Any order of summation of n products
     has an error below n u / (1 - n u) times the sum of their absolute values (Higham, Accuracy
     and Stability of Numerical Algorithms, section 3.1), plus n times the smallest normal number
     for underflow.  Doubling n u and adding 16 u covers the rounding of the bound itself.
@@ -81,8 +81,10 @@ def activate(
             size = abs(z)
             certain = size > bound and size < math.inf  # false if either is NaN or infinite
             ratio[row, column] = size / bound if size < math.inf and bound < math.inf else 0.0
-            active = z > 0.0
+            active = z > 0.0 or slope == 1.0
             mask[row, column] = active
+            if slope == 1.0:
+                ratio[row, column] = math.inf
             if active:
                 h[row, column] = z
                 error[row, column] = bound
@@ -133,7 +135,8 @@ def forward(
     """
     Overwrite mask and ``out``, both (N, n_v), of a layer: where z > 0, and z there, else slope z.
 
-    z = h W^T + b with h (N, n_u), weight (n_v, n_u), bias (n_v,); slope 1.0 for an affine layer.
+    z = h W^T + b with h (N, n_u), weight (n_v, n_u), bias (n_v,).  An affine layer has slope 1.0,
+    and is active everywhere.
     Signs are those of float64 sums, not certified as in `activation_pattern`.
     """
     rows, columns = out.shape
@@ -142,7 +145,7 @@ def forward(
             z = bias[i]
             for j in range(weight.shape[1]):
                 z += h[row, j] * weight[i, j]
-            active = z > 0.0
+            active = z > 0.0 or slope == 1.0
             mask[row, i] = active
             out[row, i] = z if active else slope * z
 

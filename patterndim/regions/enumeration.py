@@ -144,6 +144,10 @@ class _Cell:
 def _split(layer: IntegerLayer, cell: _Cell) -> Iterator[_Cell]:
     """Cells with constant masks in this layer too."""
     z = layer.preactivations(cell.forms)
+    if layer.linear:
+        masks = (True,) * layer.width
+        yield _Cell(cell.cone, cell.masks + masks, cell.ties, (*cell.forms, z))
+        return
     parts: list[tuple[Cone, tuple[bool, ...], tuple[tuple[int, int], ...]]]
     parts = [(cell.cone, (), ())]
     for neuron, form in enumerate(z.tolist()):

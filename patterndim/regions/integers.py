@@ -32,8 +32,9 @@ class IntegerLayer:
         self.terms = [(u, W, 1 << (exponent - low)) for u, W, exponent in terms]
         self.bias = None if bias is None else bias * (1 << (bias_exponent - low))
         slope, shift = dyadic(np.array([architecture.layers[v].slope]))
-        # The slope is slope / one, with 0 <= slope < 1.
+        # The slope is slope / one, with 0 <= slope <= 1.
         self.slope, self.one = int(slope[0]), 1 << max(-shift, 0)
+        self.linear = self.slope == self.one
         self.exponent = low - max(-shift, 0)
 
     def preactivations(self, forms: Sequence[IntegerArray]) -> IntegerArray:

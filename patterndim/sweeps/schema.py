@@ -75,7 +75,7 @@ def _names(options: tuple[str, ...], name: str, value: object) -> list[str]:
 
 def _slope(name: str, value: object) -> float | list[float]:
     """One slope, or one for each hidden layer."""
-    one = _number(0.0, 1.0)
+    one = partial(number, low=0.0, high=1.0, closed=True)
     if isinstance(value, list | tuple):
         found: list[float] = _list(one, 1, name, value)
         return found
