@@ -88,7 +88,36 @@ def torch_modules():
             h = torch.add(torch.relu(h), functional.relu(self.last(torch.relu(h))))
             return torch.sigmoid(h.reshape(-1, 5) + h.view(h.size(0), 5))
 
-    return Residual, Functional, Projection
+    class Stream(nn.Module):
+        """x + f(x) without an activation behind the sum, as in transformers."""
+
+        def __init__(self, blocks=2):
+            super().__init__()
+            self.enter, self.out = nn.Linear(4, 5), nn.Linear(5, 3)
+            self.blocks = nn.ModuleList(
+                nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 5)) for _ in range(blocks)
+            )
+
+        def forward(self, x):
+            x = self.enter(x)
+            for block in self.blocks:
+                x = x + block(x)
+            return self.out(x)
+
+    class Affine(nn.Module):
+        """Matrices in a row, a sum of two biases, a sum of leaky activations."""
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 2), nn.Linear(2, 5), nn.Linear(4, 5)
+            self.d, self.e = nn.Linear(5, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            h = self.b(self.a(x)) + self.c(x)
+            y = functional.leaky_relu(h, 0.25) + functional.leaky_relu(self.d(h), 0.5)
+            return self.e(y)
+
+    return Residual, Functional, Projection, Stream, Affine
 
 
 def torch_sequential():
@@ -129,6 +158,14 @@ def torch_functional():
 
 def torch_projection():
     return torch_case(torch_modules()[2]().double(), "sigmoid", widths=(4, 7, 5, 5, 5))
+
+
+def torch_stream():
+    return torch_case(torch_modules()[3]().double(), widths=(4, 5, 7, 5, 7, 5, 3))
+
+
+def torch_affine():
+    return torch_case(torch_modules()[4](), widths=(4, 2, 5, 5, 5, 5, 5, 3))
 
 
 # --- scikit-learn, on the bundled digits ---
@@ -255,6 +292,24 @@ def jax_function():
     return Case((run, given), arrays, forward, head="sigmoid", widths=(3, 5, 2))
 
 
+def jax_affine():
+    """A bias of the input, matrices in a row, two biases of one matrix."""
+    from jax import numpy as jnp
+
+    given = {"a": RNG.normal(size=4), "b": RNG.normal(size=5), "c": RNG.normal(size=5)}
+    given |= {"V": RNG.normal(size=(4, 3)), "W": RNG.normal(size=(3, 5))}
+    given = {name: array.astype(np.float32) for name, array in given.items()}
+
+    def run(p, X):
+        h = (X + p["a"]) @ p["V"] @ p["W"] + p["b"]
+        return h + p["c"]
+
+    def forward(X):
+        return np.asarray(run(given, jnp.asarray(X, jnp.float32)))
+
+    return Case((run, given), given, forward)
+
+
 # --- Keras ---
 
 
@@ -294,6 +349,16 @@ def keras_functional():
     h = keras.ops.relu(h + layers.Dense(5, activation="linear")(h))
     block = keras.Sequential([layers.Dense(3), layers.ReLU(negative_slope=0.5)])
     return keras_case(keras.Model(x, layers.Dense(2)(block(h))))
+
+
+def keras_linear():
+    import keras
+    from keras import layers
+
+    x = keras.Input((4,))
+    h = layers.Dense(5)(layers.Dense(2)(x))
+    h = h + layers.Dense(5)(layers.Dense(6, activation="relu")(h))
+    return keras_case(keras.Model(x, layers.Dense(2)(h)))
 
 
 def keras_twins():
@@ -336,6 +401,8 @@ CASES = {
     "torch residual, ReLU before the sum, float64": lambda: torch_residual(False, 0.0, True),
     "torch functional, log_softmax": torch_functional,
     "torch projection, float64": torch_projection,
+    "torch residual without an activation behind the sum": torch_stream,
+    "torch matrices in a row, sums of biases": torch_affine,
     "sklearn ten classes": lambda: sklearn_case(
         "MLPClassifier", lambda y: y, "float64", "softmax", hidden_layer_sizes=(20, 10)
     ),
@@ -364,8 +431,10 @@ CASES = {
     "haiku style": haiku_style,
     "pairs": pairs,
     "JAX function": jax_function,
+    "JAX function without activation": jax_affine,
     "keras Sequential": keras_sequential,
     "keras functional": keras_functional,
     "keras models inside with equal names": keras_twins,
+    "keras linear layers": keras_linear,
     "keras Sequential bfloat16": keras_low,
 }  # fmt: skip

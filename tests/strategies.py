@@ -10,7 +10,7 @@ SLOPES = (0.0, 0.0, 0.25, 1.0)
 
 @st.composite
 def networks(draw, integers=True, skips=True, max_width=4, max_hidden=3, biases=None):
-    """Small networks, with leaky and linear layers, absent biases, skip connections and identities."""
+    """Small networks, with leaky and linear layers, skip connections, identities, few biases."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     hidden = draw(st.integers(1, max_hidden))
     widths = [int(w) for w in rng.integers(1, max_width + 1, hidden + 2)]

@@ -108,21 +108,35 @@ class Dense:
         return int(self.weight.shape[0 if self.transposed else 1])
 
 
+#: What a layer sums: (source layer, Dense or None for the identity).
+Terms = tuple[tuple[int, Dense | None], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """
-    A layer after the input: what it sums, as (source layer, Dense or None for the identity).
+    A layer after the input: what it sums, and what it applies.
 
-    A hidden layer applies ReLU with this slope, the last layer nothing.
+    A hidden layer applies ReLU with this slope, which is 1 for none; the last layer nothing.  Its
+    bias is that of one of its linear layers, or one of its own.
     """
 
-    incoming: tuple[tuple[int, Dense | None], ...]
+    incoming: Terms
     slope: float = 0.0
+    bias_name: str = ""
+    bias: AnyArray | None = None
 
     @property
     def denses(self) -> list[Dense]:
         """Its linear layers."""
         return [dense for _, dense in self.incoming if dense is not None]
+
+    @property
+    def biases(self) -> list[tuple[str, AnyArray]]:
+        """Names and arrays of its biases, of which a network can hold one."""
+        own = [] if self.bias is None else [(self.bias_name, self.bias)]
+        taken = [(d.bias_name, d.bias) for d in self.denses if d.bias is not None]
+        return [*taken, *own]
 
 
 def chain(
@@ -158,9 +172,6 @@ def graph(width: int, nodes: Sequence[Node], *, source: str) -> Imported:
     """
     layers, connections = [Layer(width)], []
     for v, node in enumerate(nodes, start=1):
-        biased = [dense.bias_name for dense in node.denses if dense.bias is not None]
-        if len(biased) > 1:
-            raise ArgumentError(f"a sum must have one bias, got {' and '.join(biased)}")
         widths = []
         for u, dense in node.incoming:
             if dense is not None and dense.inputs != layers[u].width:
@@ -171,21 +182,25 @@ def graph(width: int, nodes: Sequence[Node], *, source: str) -> Imported:
             connections.append(Connection(u, v, dense is not None))
         if len(set(widths)) != 1:
             raise ShapeError(f"a sum must be of equal widths, got {widths} in layer {v}")
-        layers.append(Layer(widths[0], node.slope, bool(biased)))
+        for name, bias in node.biases:
+            if bias.shape != (widths[0],):
+                raise ShapeError(f"{name} must have shape ({widths[0]},), got {bias.shape}")
+        layers.append(Layer(widths[0], node.slope, bool(node.biases)))
     architecture = Architecture(tuple(layers), tuple(connections))
     theta = np.empty(architecture.parameter_count)
     parameters, arrays = [], []
     slices = iter(where for where in architecture.weight_slices if where is not None)
     for v, node in enumerate(nodes, start=1):
-        for dense in node.denses:
-            parts = [(dense.name, dense.weight, next(slices), dense.transposed)]
-            if dense.bias is not None and (where := architecture.bias_slices[v]) is not None:
-                parts.append((dense.bias_name, dense.bias, where, False))
-            for name, array, where, transposed in parts:
-                values = float_array(name, array, tuple("nm"[: array.ndim]))
-                theta[where] = (values.T if transposed else values).reshape(-1)
-                parameters.append(Parameter(name, where.start, where.stop, array.shape, transposed))
-                arrays.append(array.dtype)
+        parts = [
+            (dense.name, dense.weight, next(slices), dense.transposed) for dense in node.denses
+        ]
+        if (place := architecture.bias_slices[v]) is not None:
+            parts += [(name, bias, place, False) for name, bias in node.biases]
+        for name, array, where, transposed in parts:
+            values = float_array(name, array, tuple("nm"[: array.ndim]))
+            theta[where] = (values.T if transposed else values).reshape(-1)
+            parameters.append(Parameter(name, where.start, where.stop, array.shape, transposed))
+            arrays.append(array.dtype)
     dtype = np.result_type(np.float16, *arrays)
     return Imported(Network(architecture, theta), tuple(parameters), dtype, source)
 

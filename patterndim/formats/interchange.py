@@ -24,9 +24,10 @@ def to_torch(network: Network) -> Any:
     Returns
     -------
     torch.nn.Sequential or torch.fx.GraphModule
-        ``Linear`` and ``ReLU`` or ``LeakyReLU`` in turn; with skip connections, a module with the
-        same pieces and the sums between them.  `load` gives back the network, bit for bit; only
-        a layer that does nothing but repeat what another gives is left out.
+        ``Linear`` and ``ReLU``, ``LeakyReLU`` or ``Identity`` in turn; with skip connections, a
+        module with the same pieces and the sums between them.  `load` gives back the network, bit
+        for bit, but that a linear layer which one other takes as it is becomes part of that one,
+        and one that repeats what another gives is left out.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def to_torch(network: Network) -> Any:
                 f"network must have a matrix beside each bias, got none in layer {v}"
             )
     slopes = [architecture.layers[v].slope for v in architecture.hidden_layers]
-    relus = [torch.nn.LeakyReLU(slope) if slope else torch.nn.ReLU() for slope in slopes]
+    relus = [_activation(torch, slope) for slope in slopes]
     if not _is_path(network):
         return _graph_module(network, linears, relus)
     modules = [linears[0]]
@@ -137,6 +138,12 @@ def _linear(torch: Any, W: FloatArray, b: FloatArray | None) -> Any:
     if b is not None:
         linear.bias = torch.nn.Parameter(torch.tensor(b))
     return linear
+
+
+def _activation(torch: Any, slope: float) -> Any:
+    if slope == 1.0:
+        return torch.nn.Identity()
+    return torch.nn.LeakyReLU(slope) if slope else torch.nn.ReLU()
 
 
 def _graph_module(network: Network, linears: dict[int, Any], relus: list[Any]) -> Any:

@@ -226,14 +226,8 @@ class Trace:
         return self.program.dense(value, dense, where)
 
     def shift(self, value: Value, given: Given, where: str) -> Value:
-        """Value with a bias added: to the first matrix of the sum that has none."""
-        terms = list(value.terms)
-        bias = self.arrays[given.name]
-        for position, (layer, dense) in enumerate(terms):
-            if dense is not None and dense.bias is None:
-                terms[position] = layer, replace(dense, bias_name=given.name, bias=bias)
-                return Value(tuple(terms), value.head)
-        raise self.program.refuse(where, f"which adds {given.name!r} to what has no matrix left")
+        """Value with a bias added."""
+        return self.program.shift(value, given.name, self.arrays[given.name], where)
 
 
 def _body(value: Value | Tail) -> Value:

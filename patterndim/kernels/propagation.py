@@ -66,10 +66,11 @@ def activate(
     Overwrite mask, h, its error bound, and the ratio of each abs(z) to its error bound.
 
     ``sums`` (3, N, n_v) comes from `accumulate_bounded`, each entry a sum of ``terms`` products.
-    The sign of z is certain where the ratio is above 1, and of no matter with slope 1.  Any order of summation of n products
-    has an error below n u / (1 - n u) times the sum of their absolute values (Higham, Accuracy
-    and Stability of Numerical Algorithms, section 3.1), plus n times the smallest normal number
-    for underflow.  Doubling n u and adding 16 u covers the rounding of the bound itself.
+    The sign of z is certain where the ratio is above 1; with slope 1 it does not matter.  Any
+    order of summation of n products has an error below n u / (1 - n u) times the sum of their
+    absolute values (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), plus n
+    times the smallest normal number for underflow.  Doubling n u and adding 16 u covers the
+    rounding of the bound itself.
     """
     gamma = (2.0 * terms + 16.0) * UNIT
     rows, columns = mask.shape
