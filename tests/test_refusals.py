@@ -154,10 +154,6 @@ def torch_refusals():
             nn.Sequential(shared, nn.ReLU(), shared),
             "must not share parameters, got '0.weight' again as '2.weight'",
         ),
-        "sum of the same": (
-            module(lambda s, x: (lambda z: z + torch.relu(z))(s.a(x)), a=linear()),
-            made + "a.weight, which must be used once and not shared",
-        ),
         "tied": (tied, "must not share parameters, got '0.weight' again as '2.weight'"),
         "tied in memory": (
             storage, "must not share parameters, got '0.weight' again as '2.weight'"
