@@ -6,14 +6,13 @@ from typing import SupportsInt
 
 import numpy as np
 
-from patterndim.architecture import Architecture, Connection
-from patterndim.arithmetic import Support
-from patterndim.factors import Factors, factor
-from patterndim.heads import Head, at
+from patterndim.architecture import Architecture
+from patterndim.heads import Head
+from patterndim.live import Live, live_parameters
 from patterndim.pattern import ActivationPattern
-from patterndim.typing import AnyArray, BoolArray, FloatArray, IntArray
+from patterndim.typing import AnyArray, FloatArray, IntArray
 
-#: Inputs that are propagated at a time.
+#: Most inputs whose rank is bounded at a time.
 CHUNK = 1024
 
 
@@ -173,90 +172,21 @@ def linear_symmetries(architecture: Architecture) -> int:
 
     Let a linear layer of n neurons, touched by no identity without a trainable matrix beside it,
     take up G z for any matrix G, and give it back: W_in += G W_in, W_out -= W_out G.  For generic
-    parameters the map from row i of G to row i of G W_in is injective on some m entries that hold
-    the diagonal one, with m the least of n and the columns of W_in: so, layer after layer from
-    the input, no combination of these and of rescalings vanishes, which makes n (m - 1) more.
-    Biases on both sides allow n shifts, z + e, seen by the layer's own bias.
+    parameters row i of G goes to row i of G W_in injectively on some m entries with the diagonal
+    one, m the least of n and the columns of W_in: so, layer after layer, no combination of these
+    and of rescalings vanishes, and n (m - 1) are new.  Biases on both sides of any linear layer
+    allow n shifts, z + e, which its own bias shows.
     """
     layers, count = architecture.layers, 0
     free = {(c.source, c.target) for c in architecture.connections if c.trainable}
-    bare = {(c.source, c.target) for c in architecture.connections} - free
+    joins = {(c.source, c.target) for c in architecture.connections}
     for v in architecture.hidden_layers:
-        if layers[v].slope == 1.0 and not any(v in ends for ends in bare):
+        if layers[v].slope == 1.0:
             n, columns = layers[v].width, sum(layers[u].width for u, w in free if w == v)
-            shifts = all(layers[w].bias for w in (v, *(w for u, w in free if u == v)))
-            count += n * (min(n, columns) - 1 + shifts)
+            if not any(v in ends for ends in joins - free):
+                count += n * (min(n, columns) - 1)
+            count += n * all(layers[w].bias for w in (v, *(w for u, w in joins if u == v)))
     return count
-
-
-@dataclass(frozen=True)
-class Live:
-    """
-    Which matrix entries (of identities too) and neurons some input has a path through.
-
-    ``reached`` holds, for every layer (nothing for the input), the neurons from which some input
-    has a path to the output: their biases, if there are any, are live.
-    """
-
-    weights: tuple[BoolArray, ...]
-    reached: tuple[BoolArray, ...]
-    biases: tuple[BoolArray | None, ...]
-
-    def parameters(self, architecture: Architecture) -> BoolArray:
-        """The same for the parameters, shape (P,)."""
-        live = np.zeros(architecture.parameter_count, dtype=np.bool_)
-        for where, W in zip(architecture.weight_slices, self.weights, strict=True):
-            if where is not None:
-                live[where] = W.reshape(-1)
-        for where, b in zip(architecture.bias_slices, self.biases, strict=True):
-            if where is not None and b is not None:
-                live[where] = b
-        return live
-
-
-def live_parameters(
-    architecture: Architecture,
-    X: FloatArray,
-    gate: Sequence[AnyArray],
-    head: Head,
-    theta: FloatArray | None = None,
-) -> Live:
-    """
-    Parameters whose column of J some path reaches: the others have a column of zeros.
-
-    At given parameters only nonzero weights carry a path; by default all may be nonzero.
-    """
-    ones = np.ones(architecture.parameter_count) if theta is None else theta
-    weights = [
-        np.zeros((architecture.widths[c.target], architecture.widths[c.source]), dtype=np.bool_)
-        for c in architecture.connections
-    ]
-    reached = [np.zeros(layer.width, dtype=np.bool_) for layer in architecture.layers]
-    for start in range(0, len(X), CHUNK):
-        some = slice(start, start + CHUNK)
-        part = [values[some] for values in gate]
-        # Where a path leads does not matter, if it counts: one row is enough.
-        paths = factor(architecture, ones, X[some], part, Support(), at(head.reach, some))
-        for live, connection in zip(weights, architecture.connections, strict=True):
-            live |= _carried(paths, connection)
-        for v, neurons in enumerate(reached[1:], start=1):
-            neurons |= paths.sensitivity(v)[0].any(axis=0)
-    return Live(
-        tuple(weights),
-        tuple(reached),
-        tuple(
-            some if layer.bias else None
-            for some, layer in zip(reached, architecture.layers, strict=True)
-        ),
-    )
-
-
-def _carried(paths: Factors, connection: Connection) -> BoolArray:
-    """Entries (n_v, n_u) of a connection through which some sample has a path to the output."""
-    left, right = paths.sensitivity(connection.target)[0], paths.activations[connection.source]
-    if connection.trainable:
-        return np.asarray(left.T @ right > 0.0)
-    return np.diag(np.asarray((left * right).any(axis=0)))
 
 
 def independent_rescalings(architecture: Architecture, live: Live) -> int:

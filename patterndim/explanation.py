@@ -7,12 +7,12 @@ import numpy as np
 
 from patterndim import elimination
 from patterndim.arithmetic import Modular, Real, random_prime
-from patterndim.bounds import live_parameters
 from patterndim.dimension import Dimension, as_dimension
 from patterndim.elimination import Progress
 from patterndim.frozen import FrozenJacobian
 from patterndim.heads import Head
 from patterndim.invisible import complement, orthonormal
+from patterndim.live import live_parameters
 from patterndim.network import Network
 from patterndim.neurons import Mechanism, NeuronState, mechanisms, neuron_states
 from patterndim.pattern import activation_pattern, check_inputs

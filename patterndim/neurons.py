@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndim.architecture import Architecture
-from patterndim.bounds import live_parameters
 from patterndim.frozen import FrozenJacobian
+from patterndim.live import live_parameters
 from patterndim.tangents import neuron_groups
 from patterndim.typing import FloatArray
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndim.arithmetic import Modular, Real, random_prime
-from patterndim.bounds import Bound, input_bound, live_parameters
+from patterndim.bounds import Bound, input_bound
 from patterndim.frozen import FrozenJacobian
+from patterndim.live import live_parameters
 from patterndim.rank.echelon import Echelon
 from patterndim.tangents import Group, Tangents, neuron_groups
 from patterndim.typing import BoolArray, FloatArray

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patterndim as pdm
-from patterndim.bounds import independent_rescalings, input_bound, live_parameters, region_bound
+from patterndim.bounds import independent_rescalings, input_bound, region_bound
 from patterndim.errors import ArgumentError, KindError, MemoryLimitError
 from patterndim.factors import gates
 from patterndim.heads import Head
+from patterndim.live import live_parameters
 from patterndim.rank import numerical_rank
 from tests import oracles
 from tests.strategies import networks, sample
