@@ -55,6 +55,18 @@ def test_the_band_can_be_a_deviation_or_nothing():
     assert len(ax.collections) == 0
 
 
+def test_bands_have_the_dashes_of_their_lines_however_many_there_are():
+    table = [{"x": x, "y": x + s, "line": n} for n in range(8) for x in (1, 2) for s in (0, 1)]
+    ax = plot.curves(table, "x", "y", by="line")
+    assert len(ax.collections) == 8
+    edges = [line for line in ax.get_lines() if line.get_alpha() == 0.5]
+    lines = [line for line in ax.get_lines() if line.get_linewidth() == 1.6]
+    assert len(edges) == 2 * len(lines) == 16
+    for line, *both in zip(lines, edges[::2], edges[1::2], strict=True):
+        assert {edge.get_color() for edge in both} == {line.get_color()}
+        assert {edge.is_dashed() for edge in both} == {line.is_dashed()}
+
+
 def test_curves_use_given_axes_names_and_styles():
     ax = plot.curves(rows(), "epoch", "local_dimension")
     assert ax.get_legend() is None

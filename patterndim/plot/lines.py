@@ -146,7 +146,7 @@ def _spread(
     low, high = zip(*bands, strict=True)
     ax.fill_between(places, low, high, color=look.color, alpha=0.13, linewidth=0)
     for edge in (low, high):
-        ax.plot(places, edge, look.line, color=look.color, alpha=0.5, linewidth=0.7)
+        ax.plot(places, edge, linestyle=look.line, color=look.color, alpha=0.5, linewidth=0.7)
 
 
 def _band(cell: Cell, spread: str) -> tuple[float, float]:
