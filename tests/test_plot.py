@@ -257,6 +257,15 @@ def test_the_command_says_what_is_wrong(results, capsys, monkeypatch):
         (["--x", "sample"], "must hold numbers to be drawn, got none in 'sample'"),
         (["--y", "local_dimension_kind"], "numbers to be drawn, got none in 'local_dim"),
         (["--heat", "sample"], "must hold numbers to be drawn, got none in 'sample'"),
+        (["--heat", "seed", "--log"], "which are about lines, got --heat seed with --log\n"),
+        (
+            ["--heat", "seed", "--by", "--spread", "range"],
+            "--heat must be given without --by, --spread and --log, which are about lines, "
+            "got --heat seed with --by and --spread\n",
+        ),
+        (["--heat", "seed", "--x", "seed"], "be different columns, got 'seed' twice\n"),
+        (["--heat", "local_dimension"], "different columns, got 'local_dimension' twice\n"),
+        (["--x", "P", "--by", "sample", "P"], "--by and --heat must be different columns, got 'P'"),
     ):
         assert cli.main(["plot", str(results), *options]) == 2
         assert message in capsys.readouterr().err

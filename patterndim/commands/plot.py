@@ -37,11 +37,11 @@ def add(commands: Any) -> None:
         help="a line for each value of these (default sample, output and what else varies)",
     )
     parser.add_argument(
-        "--heat", metavar="COLUMN", help="a heat map instead: x across, this column up"
+        "--heat",
+        metavar="COLUMN",
+        help="a heat map instead: x across, this column up; without --by, --spread and --log",
     )
-    parser.add_argument(
-        "--spread", choices=SPREADS, default="range", help="band over seeds (default range)"
-    )
+    parser.add_argument("--spread", choices=SPREADS, help="band over seeds (default range)")
     parser.add_argument("--log", action="store_true", help="logarithmic x axis")
     parser.add_argument("--title", help="above the picture")
     parser.add_argument(
@@ -53,16 +53,19 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     """Run the command and return its exit status."""
     if not plot.available():
         raise ArgumentError('plot needs matplotlib: pip install "patterndim[plot]"')
+    _check_heat(options)
     rows = summary.rows_of(Results(read_records(options.results)))
     summary.check_columns(rows, [options.y])
     x = options.x or default_x(rows)
     if options.heat is not None:
         by = [options.heat]
+        _check_different(x, options.y, *by)
         ax = plot.heat_map(rows, x, options.heat, options.y)
         drawn = summary.with_numbers(rows, [x, options.heat, options.y])
     else:
         by = default_by(rows, x) if options.by is None else options.by
-        ax = plot.curves(rows, x, options.y, by=by, spread=options.spread)
+        _check_different(x, options.y, *by)
+        ax = plot.curves(rows, x, options.y, by=by, spread=options.spread or SPREADS[0])
         drawn = summary.with_numbers(rows, [x, options.y])
         if options.log:
             log_axis(ax, [row[x] for row in drawn])
@@ -75,6 +78,26 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
         print(f"Averaged over {', '.join(over)}.")
     print(f"The picture is in {out}.")
     return 0
+
+
+def _check_heat(options: argparse.Namespace) -> None:
+    """Raise if a heat map is to have what only lines have."""
+    given = {"--by": options.by is not None, "--spread": options.spread, "--log": options.log}
+    of_lines = [name for name, wanted in given.items() if wanted]
+    if options.heat is not None and of_lines:
+        raise ArgumentError(
+            "--heat must be given without --by, --spread and --log, which are about lines, "
+            f"got --heat {options.heat} with {' and '.join(of_lines)}"
+        )
+
+
+def _check_different(*names: str) -> None:
+    """Raise if one column is to be drawn in two places."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ArgumentError(
+            f"--x, --y, --by and --heat must be different columns, got {twice!r} twice"
+        )
 
 
 def _legend(ax: "Axes", *, known: bool) -> None:
