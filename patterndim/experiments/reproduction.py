@@ -153,7 +153,7 @@ def _find_data(
 
 
 def _written(results: Results, chosen: Experiment, folder: Path, title: str) -> Reproduction:
-    rows: list[Row] = rows_of(results)
+    rows = _rows(results)
     if not rows:
         return Reproduction(results, None, folder, None)
     table = chosen.table(rows)
@@ -166,3 +166,11 @@ def _written(results: Results, chosen: Experiment, folder: Path, title: str) -> 
     figure.suptitle(title, fontsize=12)
     plot.save(figure, picture)
     return Reproduction(results, table, folder, picture)
+
+
+def _rows(results: Results) -> list[Row]:
+    """Rows with their widths, whether these vary or not: bounds behind a softmax depend on them."""
+    records = [record for record in results.records for _ in record["rows"]]
+    widths = [record["task"]["network"]["widths"] for record in records]
+    pairs = zip(widths, results.rows, strict=True)
+    return rows_of([{"network.widths": known, **row} for known, row in pairs])
