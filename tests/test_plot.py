@@ -201,6 +201,31 @@ def test_pictures_that_cannot_be_written_are_file_errors(tmp_path):
     assert "<svg" in (tmp_path / "x.svg").read_text()
 
 
+def test_heat_maps_of_counts_have_no_digits_after_the_point():
+    ax = plot.heat_map([{"a": a, "b": 0, "p": 1500 * a} for a in (0, 1)], "a", "b", "p")
+    assert [text.get_text() for text in ax.texts] == ["0", "1,500"]
+    ax = plot.heat_map([{"a": a, "b": 0, "p": float(a)} for a in (0, 1)], "a", "b", "p")
+    assert [text.get_text() for text in ax.texts] == ["0.00", "1.00"]
+
+
+def ticks(ax):
+    ax.figure.canvas.draw()
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def test_ticks_are_where_something_was_measured():
+    table = [{"x": x, "y": x} for x in (0, 1, 2)]
+    ax = plot.curves(table, "x", "y")
+    left, right = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if left <= tick <= right] == [0, 1, 2]
+    ax = plot.curves([{"x": x, "y": 1} for x in (0, 40, 1280)], "x", "y")
+    plot.lines.log_axis(ax, [0, 40, 1280])
+    assert ticks(ax) == ["0", "40", "1,280"]
+    ax = plot.curves([{"x": x, "y": 1} for x in range(1, 30)], "x", "y")
+    plot.lines.log_axis(ax, range(1, 30))
+    assert len(ticks(ax)) < 20
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "results.jsonl"
@@ -248,6 +273,44 @@ def test_the_command_chooses_axes_and_lines():
     assert default_by(table, "data.noise") == ["sample", "epoch"]
     with pytest.raises(ArgumentError, match="--x must be given: no column of numbers varies"):
         default_x(rows()[:1])
+
+
+def test_the_command_says_when_lines_look_alike(tmp_path, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(plot, "save", lambda figure, path: seen.append(figure))
+    tasks = [{"line": n, "x": x} for n in range(8) for x in (1, 2)]
+    path = tmp_path / "many.jsonl"
+    pdm.sweep(tasks, run=twice, out=path, workers=0)
+    arguments = ["plot", str(path), "--x", "x", "--y", "twice", "--by", "line"]
+    assert cli.main(arguments) == 0
+    note = "8 lines share 7 styles: --by fewer columns makes fewer lines.\n"
+    assert capsys.readouterr().out.startswith(note)
+    assert cli.main([*arguments[:-2], "--by"]) == 0
+    assert capsys.readouterr().out.startswith("The picture is in ")
+    (legend,) = seen[0].legends
+    seen[0].canvas.draw()
+    assert seen[0].axes[0].get_window_extent().height > legend.get_window_extent().height
+    assert cli.main(["plot", str(path), "--x", "x"]) == 2
+    expected = (
+        "--y must be given: no local_dimension was measured, there are line, x, twice, seconds"
+    )
+    assert expected in capsys.readouterr().err
+
+
+def twice(task):
+    return {"twice": 2 * task["x"]}
+
+
+def fails(task):
+    raise ValueError("no")
+
+
+def test_the_command_draws_nothing_of_failures(tmp_path, capsys):
+    path = tmp_path / "failed.jsonl"
+    pdm.sweep([{"n": 1}, {"n": 2}], run=fails, out=path, workers=0)
+    assert cli.main(["plot", str(path)]) == 2
+    expected = f"results must have rows to draw, got none in '{path}': 2 tasks failed\n"
+    assert capsys.readouterr().err.endswith(expected)
 
 
 def test_the_command_says_what_is_wrong(results, capsys, monkeypatch):
