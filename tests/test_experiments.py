@@ -304,6 +304,7 @@ def test_full_rank_probabilities_are_those_known(tmp_path):
 def test_what_cannot_be_reproduced_is_refused(options, message, tmp_path):
     with pytest.raises(ArgumentError, match=message):
         experiments.reproduce(out=tmp_path / "out", workers=0, **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_a_file_error(tmp_path):
@@ -328,6 +329,10 @@ def test_the_command_lists_experiments(capsys):
     assert [line.split()[0] for line in out.splitlines()] == list(EXPERIMENTS)
     assert cli.main(["reproduce", "--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"]["sizes"] == ["small", "paper"]
+    assert cli.main(["reproduce", "width", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("width  local dimension after training against")
+    assert cli.main(["reproduce", "widht", "--list"]) == 2
+    assert "name must be one of epochs, width, noise" in capsys.readouterr().err
     assert cli.main(["reproduce"]) == 2
     assert "NAME must be given; --list shows them" in capsys.readouterr().err
 

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -100,6 +101,7 @@ def reproduce(
     chosen, path = experiment(name), spec_path(name, size)
     folder = Path(f"{name}-{size}" if out is None else out)
     spec = _changed(tomllib.loads(path.read_text(encoding="utf-8")), overrides or {})
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _find_data(spec, chosen, folder, data)
@@ -117,6 +119,10 @@ def reproduce(
         raise FileError(
             f"out must be a folder to write to, got {str(folder)!r}: {error}"
         ) from error
+    finally:
+        if new:
+            with suppress(OSError):  # something is in it: only an empty folder says nothing
+                folder.rmdir()
 
 
 def _changed(spec: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
