@@ -320,6 +320,13 @@ def test_failures_are_printed_and_are_the_exit_status(spec, tmp_path, capsys, mo
     )
 
 
+def test_the_command_counts_one_row_of_one_task(tmp_path, capsys):
+    spec, out = tmp_path / "spec.toml", tmp_path / "results.jsonl"
+    spec.write_text('[data]\nsource = "uniform"\ntrain = 3\n[network]\nwidths = [2, 3, 1]\n')
+    assert cli.main(["sweep", str(spec), "--out", str(out), "--workers", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"1 row of 1 task in {out}"
+
+
 @pytest.mark.compiled
 def test_what_an_experiment_measured_before_it_failed_is_kept(spec, tmp_path, capsys, monkeypatch):
     """Of two snapshots, two samples and two kinds of output, the last sample is too large."""
@@ -338,6 +345,7 @@ def test_what_an_experiment_measured_before_it_failed_is_kept(spec, tmp_path, ca
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "failed: data.noise = 0.0, seed = 0: MemoryError: too large (after 6 rows)"
     assert cli.main(["sweep", str(spec), "--out", str(out), "--json"]) == 1
+    assert printed[-1].startswith(f"0 rows of 4 tasks in {out}, 4 tasks failed (")
     found = json.loads(capsys.readouterr().out)["unfinished"]
     expected = [row for i, row in enumerate(whole) if i % 8 < 6]
     assert [row | {"seconds": 0} for row in found] == [row | {"seconds": 0} for row in expected]

@@ -127,13 +127,21 @@ def _report(results: Results, out: Path) -> None:
     for failure in results.failures[:FAILURES]:
         where = ", ".join(f"{name} = {failure[name]}" for name in results.varied)
         count = failure["unfinished"]
-        before = f" (after {count:,} row{'s' if count > 1 else ''})" if count else ""
+        before = f" (after {_counted(count, 'row')})" if count else ""
         print(f"failed: {where}: {failure['type']}: {failure['message']}{before}")
     failed = len(results.failures)
     print(
-        f"{len(rows):,} rows of {len(results.records):,} tasks in {out}"
-        + (f", {failed:,} tasks failed (--retry-failed runs them again)" if failed else "")
+        f"{_counted(len(rows), 'row')} of {_counted(len(results.records), 'task')} in {out}"
+        + (
+            f", {_counted(failed, 'task')} failed (--retry-failed runs them again)"
+            if failed
+            else ""
+        )
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _telling(results: Results) -> list[str]:
