@@ -18,7 +18,7 @@ from patterndim.sweeps.engine import Work, before, elsewhere, here
 from patterndim.sweeps.pool import Pool, cores
 from patterndim.sweeps.store import Store
 from patterndim.sweeps.table import Results
-from patterndim.sweeps.tasks import Task, flatten, plain
+from patterndim.sweeps.tasks import Task, leaves, plain
 from patterndim.validation import callable_or_none, integer
 
 Progress = Callable[[int, int, int], None]
@@ -162,8 +162,17 @@ def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
             found += read_spec(one)
         else:
             settings = plain(f"tasks[{i}]", one, finite=True)
-            found.append(Task(settings, tuple(flatten(settings)), function=_name(run)))
+            found.append(Task(settings, _columns(f"tasks[{i}]", settings), function=_name(run)))
     return found
+
+
+def _columns(name: str, settings: dict[str, Any]) -> tuple[str, ...]:
+    """Dotted names of settings, which are columns of the table."""
+    names = [dotted for dotted, _ in leaves(settings)]
+    if len(set(names)) < len(names):
+        twice = next(dotted for dotted in names if names.count(dotted) > 1)
+        raise ArgumentError(f"{name} must have different dotted names, got {twice!r} twice")
+    return tuple(names)
 
 
 def _name(run: Callable[[Any], Any]) -> str:
