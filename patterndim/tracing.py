@@ -1,6 +1,6 @@
 """How dimensions and other quantities move while a network is trained."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from patterndim.architecture import Architecture
@@ -126,6 +126,36 @@ def trace(
     40 1.0 10 3
     60 1.0 8 2
     """
+    return list(
+        traced(
+            snapshots,
+            inputs,
+            quantities=quantities,
+            functions=functions,
+            outputs=outputs,
+            at=at,
+            architecture=architecture,
+            rng=rng,
+            memory=memory,
+            progress=progress,
+        )
+    )
+
+
+def traced(
+    snapshots: Source,
+    inputs: ArrayLike | Mapping[str, ArrayLike],
+    *,
+    quantities: Sequence[str] = ("local_dimension",),
+    functions: Mapping[str, Function] | None = None,
+    outputs: Sequence[str] = ("affine",),
+    at: Collection[int] | None = None,
+    architecture: Architecture | Sequence[int] | None = None,
+    rng: Seed = 0,
+    memory: int | str | None = None,
+    progress: Callable[[Row], None] | None = None,
+) -> Iterator[Row]:
+    """Rows of `trace` as they are found: those before an exception are not lost with it."""
     wanted = _names("quantities", quantities, NAMES)
     kinds = _names("outputs", outputs, OUTPUTS)
     extra = _functions(functions)
@@ -136,7 +166,6 @@ def trace(
     callable_or_none("progress", progress)
     if architecture is not None and not isinstance(architecture, Architecture):
         architecture = Architecture.from_widths(architecture)
-    rows: list[Row] = []
     views: dict[str, View] = {}
     seen: list[int | None] = []
     for checkpoint in checkpoints(snapshots, architecture):
@@ -154,12 +183,11 @@ def trace(
                 row |= _in_order(view, output, wanted, of_network)
                 row |= {"P": network.parameter_count, "H": network.hidden_neurons}
                 row |= {"N": len(X), "n_L": network.widths[-1]}
-                rows.append(row)
                 if progress is not None:
                     progress(row)
+                yield row
     if steps and steps.isdisjoint(seen):
         raise ArgumentError(f"at must hold steps that there are, {_few(seen)}, got {_few(steps)}")
-    return rows
 
 
 def _few(steps: Collection[int | None]) -> str:

@@ -122,6 +122,8 @@ def brief(value: object) -> str:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python writes
         text = f"{type(value).__name__} that is too long to show"
+    except RecursionError:
+        text = f"{type(value).__name__} that is nested too deep to show"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

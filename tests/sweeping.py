@@ -35,6 +35,14 @@ def faulty(task):
     return {"square": n**2}
 
 
+def breaks(task):
+    """Rows one by one, and no memory for the last while the folder is empty."""
+    for i in range(task["n"]):
+        if i == 2 and not list(Path(task["folder"]).iterdir()):
+            raise MemoryError("too large")
+        yield {"i": i}
+
+
 class Late:
     """Squares, but some workers die while it arrives there."""
 

@@ -99,6 +99,8 @@ def test_every_experiment_makes_results_a_table_and_a_figure(name, tmp_path):
     if plot.available():
         assert found.figure.read_bytes().startswith(b"\x89PNG")
         assert found.figure.stat().st_size > 10_000
+    if name == "epochs":  # its widths do not vary, but the bound behind a softmax needs them
+        assert 235 - 3 - 3 - 1 in found.table.rows[-1]
     # What is there is not run again, and tells the same.
     before = (tmp_path / "results.jsonl").read_text()
     again = experiments.reproduce(name, out=tmp_path, overrides=TINY[name], workers=0)
@@ -172,6 +174,66 @@ def test_tables_and_figures_show_the_bounds_of_each_output():
         assert first == "training sample, N n_L = 200, N (n_L - 1) = 180"
 
 
+@pytest.mark.parametrize(
+    ("outputs", "most", "fractions"),
+    [
+        (["affine"], "P - H", [0.5]),
+        (["softmax"], "P - H - n_{L-1} - 1", [0.5]),
+        (["affine", "softmax"], "P - H or P - H - n_{L-1} - 1", [0.5, 0.5]),
+    ],
+)
+def test_hidden_symmetries_are_counted_from_the_bound_of_each_output(outputs, most, fractions):
+    reached = {"affine": 232, "softmax": 228}
+    rows = [row(o, local_dimension=reached[o] - k, trial=k) for k in (0, 1) for o in outputs]
+    table = EXPERIMENTS["hidden_symmetries"].table(rows)
+    assert table.columns[: len(outputs) + 2] == (
+        *["output"][: len(outputs) - 1],
+        "N",
+        "depth",
+        "width",
+    )
+    name = table.columns.index(f"fraction at {most}")
+    assert [one[name] for one in table.rows] == fractions
+    assert [one[table.columns.index("missing")] for one in table.rows] == fractions
+    if plot.available():
+        figure = EXPERIMENTS["hidden_symmetries"].figure(rows)
+        label = figure.axes[0].get_ylabel().replace("\n", " ")
+        assert label == f"networks with local dimension {most}"
+        lines = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert lines == [f"width 3, {o}" if len(outputs) > 1 else "width 3" for o in outputs]
+
+
+def test_networks_whose_bound_is_not_known_do_not_count():
+    rows = [row("softmax", P=230), row("softmax", local_dimension=228)]
+    (one,) = EXPERIMENTS["hidden_symmetries"].table(rows).rows
+    assert one[-4:] == (1.0, 1, 164.0, 0.0)  # fraction, values, dimension, missing
+
+
+@pytest.mark.parametrize("name", ["float32", "full_rank", "saddle_to_saddle"])
+def test_no_experiment_averages_over_kinds_of_outputs(name):
+    extra = {"float32_rank": 9, "aligned_neurons_distinct": 3, "step": 0, "loss": 1.0}
+    kinds = {"affine": 100, "softmax": 60}
+    rows = [row(kind, **extra, local_dimension=value) for kind, value in kinds.items()]
+    table = EXPERIMENTS[name].table(rows)
+    value = table.columns.index("local_dimension")
+    assert {one[0]: one[value] for one in table.rows} == kinds
+    assert EXPERIMENTS[name].table(rows[:1]).columns[0] != "output"
+    if plot.available():
+        axes = EXPERIMENTS[name].figure(rows).axes
+        texts = {text.get_text() for ax in axes for text in ax.texts}
+        labels = {ax.get_ylabel() for ax in axes}
+        if name == "full_rank":
+            assert labels > {"probability of rank n n_L", "probability of rank n (n_L - 1)"}
+        else:
+            assert texts >= {"P - H = 232", "P - H - n_{L-1} - 1 = 228"}
+
+
+def test_full_rank_of_one_output_is_n():
+    if plot.available():
+        figure = EXPERIMENTS["full_rank"].figure([row(N=2, n_L=1, local_dimension=2, width=3)])
+        assert "probability of rank n" in {ax.get_ylabel() for ax in figure.axes}
+
+
 def test_figures_of_what_has_no_curve(tmp_path):
     """A single input has no log n to divide by, an untrained network has no loss."""
     if not plot.available():
@@ -242,6 +304,7 @@ def test_full_rank_probabilities_are_those_known(tmp_path):
 def test_what_cannot_be_reproduced_is_refused(options, message, tmp_path):
     with pytest.raises(ArgumentError, match=message):
         experiments.reproduce(out=tmp_path / "out", workers=0, **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_a_file_error(tmp_path):
@@ -266,6 +329,10 @@ def test_the_command_lists_experiments(capsys):
     assert [line.split()[0] for line in out.splitlines()] == list(EXPERIMENTS)
     assert cli.main(["reproduce", "--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"]["sizes"] == ["small", "paper"]
+    assert cli.main(["reproduce", "width", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("width  local dimension after training against")
+    assert cli.main(["reproduce", "widht", "--list"]) == 2
+    assert "name must be one of epochs, width, noise" in capsys.readouterr().err
     assert cli.main(["reproduce"]) == 2
     assert "NAME must be given; --list shows them" in capsys.readouterr().err
 

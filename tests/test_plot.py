@@ -55,6 +55,18 @@ def test_the_band_can_be_a_deviation_or_nothing():
     assert len(ax.collections) == 0
 
 
+def test_bands_have_the_dashes_of_their_lines_however_many_there_are():
+    table = [{"x": x, "y": x + s, "line": n} for n in range(8) for x in (1, 2) for s in (0, 1)]
+    ax = plot.curves(table, "x", "y", by="line")
+    assert len(ax.collections) == 8
+    edges = [line for line in ax.get_lines() if line.get_alpha() == 0.5]
+    lines = [line for line in ax.get_lines() if line.get_linewidth() == 1.6]
+    assert len(edges) == 2 * len(lines) == 16
+    for line, *both in zip(lines, edges[::2], edges[1::2], strict=True):
+        assert {edge.get_color() for edge in both} == {line.get_color()}
+        assert {edge.is_dashed() for edge in both} == {line.is_dashed()}
+
+
 def test_curves_use_given_axes_names_and_styles():
     ax = plot.curves(rows(), "epoch", "local_dimension")
     assert ax.get_legend() is None
@@ -189,6 +201,31 @@ def test_pictures_that_cannot_be_written_are_file_errors(tmp_path):
     assert "<svg" in (tmp_path / "x.svg").read_text()
 
 
+def test_heat_maps_of_counts_have_no_digits_after_the_point():
+    ax = plot.heat_map([{"a": a, "b": 0, "p": 1500 * a} for a in (0, 1)], "a", "b", "p")
+    assert [text.get_text() for text in ax.texts] == ["0", "1,500"]
+    ax = plot.heat_map([{"a": a, "b": 0, "p": float(a)} for a in (0, 1)], "a", "b", "p")
+    assert [text.get_text() for text in ax.texts] == ["0.00", "1.00"]
+
+
+def ticks(ax):
+    ax.figure.canvas.draw()
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def test_ticks_are_where_something_was_measured():
+    table = [{"x": x, "y": x} for x in (0, 1, 2)]
+    ax = plot.curves(table, "x", "y")
+    left, right = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if left <= tick <= right] == [0, 1, 2]
+    ax = plot.curves([{"x": x, "y": 1} for x in (0, 40, 1280)], "x", "y")
+    plot.lines.log_axis(ax, [0, 40, 1280])
+    assert ticks(ax) == ["0", "40", "1,280"]
+    ax = plot.curves([{"x": x, "y": 1} for x in range(1, 30)], "x", "y")
+    plot.lines.log_axis(ax, range(1, 30))
+    assert len(ticks(ax)) < 20
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "results.jsonl"
@@ -238,6 +275,44 @@ def test_the_command_chooses_axes_and_lines():
         default_x(rows()[:1])
 
 
+def test_the_command_says_when_lines_look_alike(tmp_path, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(plot, "save", lambda figure, path: seen.append(figure))
+    tasks = [{"line": n, "x": x} for n in range(8) for x in (1, 2)]
+    path = tmp_path / "many.jsonl"
+    pdm.sweep(tasks, run=twice, out=path, workers=0)
+    arguments = ["plot", str(path), "--x", "x", "--y", "twice", "--by", "line"]
+    assert cli.main(arguments) == 0
+    note = "8 lines share 7 styles: --by fewer columns makes fewer lines.\n"
+    assert capsys.readouterr().out.startswith(note)
+    assert cli.main([*arguments[:-2], "--by"]) == 0
+    assert capsys.readouterr().out.startswith("The picture is in ")
+    (legend,) = seen[0].legends
+    seen[0].canvas.draw()
+    assert seen[0].axes[0].get_window_extent().height > legend.get_window_extent().height
+    assert cli.main(["plot", str(path), "--x", "x"]) == 2
+    expected = (
+        "--y must be given: no local_dimension was measured, there are line, x, twice, seconds"
+    )
+    assert expected in capsys.readouterr().err
+
+
+def twice(task):
+    return {"twice": 2 * task["x"]}
+
+
+def fails(task):
+    raise ValueError("no")
+
+
+def test_the_command_draws_nothing_of_failures(tmp_path, capsys):
+    path = tmp_path / "failed.jsonl"
+    pdm.sweep([{"n": 1}, {"n": 2}], run=fails, out=path, workers=0)
+    assert cli.main(["plot", str(path)]) == 2
+    expected = f"results must have rows to draw, got none in '{path}': 2 tasks failed\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+
 def test_the_command_says_what_is_wrong(results, capsys, monkeypatch):
     for options, message in (
         (["--y", "local_dim"], "got 'local_dim': did you mean 'local_dimension'?"),
@@ -245,6 +320,15 @@ def test_the_command_says_what_is_wrong(results, capsys, monkeypatch):
         (["--x", "sample"], "must hold numbers to be drawn, got none in 'sample'"),
         (["--y", "local_dimension_kind"], "numbers to be drawn, got none in 'local_dim"),
         (["--heat", "sample"], "must hold numbers to be drawn, got none in 'sample'"),
+        (["--heat", "seed", "--log"], "which are about lines, got --heat seed with --log\n"),
+        (
+            ["--heat", "seed", "--by", "--spread", "range"],
+            "--heat must be given without --by, --spread and --log, which are about lines, "
+            "got --heat seed with --by and --spread\n",
+        ),
+        (["--heat", "seed", "--x", "seed"], "be different columns, got 'seed' twice\n"),
+        (["--heat", "local_dimension"], "different columns, got 'local_dimension' twice\n"),
+        (["--x", "P", "--by", "sample", "P"], "--by and --heat must be different columns, got 'P'"),
     ):
         assert cli.main(["plot", str(results), *options]) == 2
         assert message in capsys.readouterr().err

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import patterndim as pdm
-from patterndim import cli
+from patterndim import cli, tracing
 from patterndim.errors import ArgumentError, FileError, KindError
 from patterndim.progress import ProgressLine
+from patterndim.quantities import View
 from patterndim.sweeps import as_tasks, display, experiment, export, run, sources, table
 from patterndim.sweeps.schema import read_settings
 from tests.test_cli import Terminal
@@ -309,14 +310,45 @@ def test_failures_are_printed_and_are_the_exit_status(spec, tmp_path, capsys, mo
     def fail(*_, **__):
         raise MemoryError("too large")
 
-    monkeypatch.setattr(experiment, "trace", fail)
+    monkeypatch.setattr(experiment, "traced", fail)
     out = tmp_path / "results.jsonl"
     assert cli.main(["sweep", str(spec), "--out", str(out), "--workers", "0"]) == 1
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("failed: data.noise = 0.0, seed = 0: MemoryError: too large")
+    assert printed[0] == "failed: data.noise = 0.0, seed = 0: MemoryError: too large"
     assert printed[-1] == (
         f"0 rows of 4 tasks in {out}, 4 tasks failed (--retry-failed runs them again)"
     )
+
+
+def test_the_command_counts_one_row_of_one_task(tmp_path, capsys):
+    spec, out = tmp_path / "spec.toml", tmp_path / "results.jsonl"
+    spec.write_text('[data]\nsource = "uniform"\ntrain = 3\n[network]\nwidths = [2, 3, 1]\n')
+    assert cli.main(["sweep", str(spec), "--out", str(out), "--workers", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"1 row of 1 task in {out}"
+
+
+@pytest.mark.compiled
+def test_what_an_experiment_measured_before_it_failed_is_kept(spec, tmp_path, capsys, monkeypatch):
+    """Of two snapshots, two samples and two kinds of output, the last sample is too large."""
+    whole = pdm.sweep(spec, workers=0).rows
+    seen = []
+
+    def view(*arguments):
+        seen.append(arguments)
+        if len(seen) % 4 == 0:
+            raise MemoryError("too large")
+        return View(*arguments)
+
+    monkeypatch.setattr(tracing, "View", view)
+    out = tmp_path / "results.jsonl"
+    assert cli.main(["sweep", str(spec), "--out", str(out), "--workers", "0"]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "failed: data.noise = 0.0, seed = 0: MemoryError: too large (after 6 rows)"
+    assert cli.main(["sweep", str(spec), "--out", str(out), "--json"]) == 1
+    assert printed[-1].startswith(f"0 rows of 4 tasks in {out}, 4 tasks failed (")
+    found = json.loads(capsys.readouterr().out)["unfinished"]
+    expected = [row for i, row in enumerate(whole) if i % 8 < 6]
+    assert [row | {"seconds": 0} for row in found] == [row | {"seconds": 0} for row in expected]
 
 
 @pytest.mark.compiled

@@ -12,7 +12,7 @@ import pytest
 
 import patterndim as pdm
 from patterndim import cli, data
-from patterndim.errors import FileError, NonFiniteError, PatterndimError
+from patterndim.errors import FileError, KindError, NonFiniteError, PatterndimError
 from patterndim.sweeps import as_tasks
 from patterndim.sweeps.schema import NAMES
 from patterndim.sweeps.tasks import canonical, plain
@@ -212,6 +212,69 @@ def test_plain_values():
         plain("x", {"a": [1.0, float("nan")]}, finite=True)
     assert canonical({"b": 0.1, "a": [1, None]}) == '{"a":[1,null],"b":0.1}'
     assert set(NAMES) >= {"seed", "data.noise", "network.widths", "training.epochs"}
+
+
+def nested(depth, leaf):
+    for _ in range(depth):
+        leaf = [leaf]
+    return leaf
+
+
+ITSELF = {"n": 1}
+ITSELF["a"] = {"b": [ITSELF]}
+AN_ARRAY = np.empty(1, dtype=object)
+AN_ARRAY[0] = [AN_ARRAY]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (ITSELF, "tasks[0].a.b[0] must not contain itself, got tasks[0] again"),
+        ({"n": AN_ARRAY}, "tasks[0].n[0][0] must not contain itself, got tasks[0].n again"),
+        ({"n": nested(100, 1)}, "tasks[0].n[0][0][0]"),
+        ({"n": nested(10**5, 1)}, "... must be nested at most 100 deep, got more"),
+        ({"a": {1: 2}}, "tasks[0].a must have strings as keys, got 1"),
+        ({"a": [0.5, float("nan")]}, "tasks[0].a[1] must be finite, got nan"),
+        ({"a": {"b": 1}, "a.b": 2}, "tasks[0] must have different dotted names, got 'a.b' twice"),
+        ({"a": {"b": {1}}}, "tasks[0].a.b must be plain numbers, strings and lists, got set"),
+    ],
+)
+def test_tasks_that_no_file_can_hold_are_one_line(task, message):
+    with pytest.raises(PatterndimError) as raised:
+        pdm.sweep([task], run=square, workers=0)
+    assert message in str(raised.value)
+    assert len(str(raised.value)) < 120
+
+
+def square(task):
+    return {"square": task["n"] ** 2 if isinstance(task["n"], int) else task["n"]}
+
+
+def test_tasks_may_be_nested_and_have_parts_in_common(tmp_path):
+    out, shared = tmp_path / "out.jsonl", [1, 2]
+    tasks = [{"n": nested(98, 1)}, {"n": 3, "a": shared, "b": {"c": shared, "d": np.eye(2)}}]
+    results = pdm.sweep(tasks, run=square, out=out, workers=0)
+    assert results.failures == []
+    assert pdm.load_results(out)["b.d"].tolist() == ["[[1.0, 0.0], [0.0, 1.0]]", ""]
+    assert pdm.sweep(tasks, run=square, out=out, workers=0).rows == results.rows
+
+
+def in_itself(task):
+    task["n"].append(task)
+    return task
+
+
+def test_rows_that_contain_themselves_are_failures():
+    (failure,) = pdm.sweep([{"n": []}], run=in_itself, workers=0).failures
+    assert failure["message"] == "rows[0].n[0] must not contain itself, got rows[0] again"
+
+
+@pytest.mark.parametrize(
+    "change", [{"title": 5}, {"data": {"source": nested(10**5, 1)}}, {"cases": nested(10**5, 1)}]
+)
+def test_settings_that_are_nested_too_deep_are_one_line(change):
+    with pytest.raises(KindError, match=r"must be a .*, got (5|list that is nested too deep to)"):
+        as_tasks(change)
 
 
 # Data from files.

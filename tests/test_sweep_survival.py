@@ -18,7 +18,7 @@ import pytest
 
 import patterndim as pdm
 from patterndim.errors import ArgumentError, FileError, KindError, NonFiniteError
-from patterndim.sweeps import store
+from patterndim.sweeps import Results, store
 from tests import sweeping
 
 ROOT = Path(__file__).parent.parent
@@ -189,6 +189,31 @@ def test_an_exception_is_the_failure_of_one_task(tmp_path):
     assert len(store.read_records(out)) == 6
 
 
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.compiled)])
+def test_rows_before_an_exception_are_kept_apart_until_the_task_is_tried_again(workers, tmp_path):
+    out, folder = tmp_path / "results.jsonl", tmp_path / "folder"
+    folder.mkdir()
+    tasks = [{"n": n, "folder": str(folder)} for n in (1, 3)]
+    options = {"run": sweeping.breaks, "out": out, "workers": workers}
+    found = lambda rows: [(row["n"], row["i"]) for row in rows]  # noqa: E731
+    for _ in range(2):  # the second time nothing is run
+        results = pdm.sweep(tasks, **options)
+        assert (found(results.rows), found(results.unfinished)) == ([(1, 0)], [(3, 0), (3, 1)])
+        assert pdm.load_results(out)[["n", "i"]].tolist() == [(1, 0)]
+        (failure,) = results.failures
+        assert (failure["type"], failure["unfinished"]) == ("MemoryError", 2)
+        assert results.unfinished[0].keys() == results.rows[0].keys()
+        assert found(Results(store.read_records(out)).unfinished) == [(3, 0), (3, 1)]
+        assert len(lines(out)) == 2
+    (folder / "memory").touch()
+    results = pdm.sweep(tasks, **options, retry_failed=True)
+    assert found(results.rows) == [(1, 0), (3, 0), (3, 1), (3, 2)]
+    assert found(pdm.load_results(out)) == found(results.rows)
+    assert (results.failures, results.unfinished) == ([], [])
+    assert Results(store.read_records(out)).unfinished == []
+    assert len(lines(out)) == 3
+
+
 def huge(task):
     return {"huge": 10 ** task["n"], "endless": float("inf")}
 
@@ -349,6 +374,8 @@ def test_a_last_line_cut_off_anywhere_is_repaired(tmp_path):
         (lambda text: text + "[", 3),
         (lambda text: text.replace('"rows": [', '"lines": ['), 1),
         (lambda text: text.replace('"rows": [{', '"rows": [1, {', 1), 1),
+        (lambda text: text.replace('"rows": [', '"unfinished": 3, "rows": [', 1), 1),
+        (lambda text: text.replace('"rows": [', '"unfinished": [3], "rows": [', 1), 1),
         (lambda text: text.replace('"grid": ["n"]', '"grid": [["n"]]', 1), 1),
         (lambda text: text.replace('"done", "error": null', '"failed", "error": null', 1), 1),
         (lambda text: text.replace('"task": {', '"task": {"deep": ' + "[" * 99_999, 1), 1),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from patterndim import plot, summary
 from patterndim.errors import ArgumentError
 from patterndim.plot.lines import SPREADS, certainty, log_axis
+from patterndim.plot.style import STYLES
 from patterndim.progress import ProgressLine
 from patterndim.summary import Row
 from patterndim.sweeps import Results, read_records
@@ -14,6 +15,8 @@ from patterndim.sweeps import Results, read_records
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: What is drawn by default.
+DIMENSION = "local_dimension"
 #: Columns that say how far training is.
 TIMES = ("epoch", "step")
 #: Columns that never tell lines apart by default: repetitions and times.
@@ -29,7 +32,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--x", metavar="COLUMN", help="by default what the sweep varies, or the epochs"
     )
-    parser.add_argument("--y", metavar="COLUMN", default="local_dimension", help="what was found")
+    parser.add_argument("--y", metavar="COLUMN", help=f"what was found (default {DIMENSION})")
     parser.add_argument(
         "--by",
         metavar="COLUMN",
@@ -37,11 +40,11 @@ def add(commands: Any) -> None:
         help="a line for each value of these (default sample, output and what else varies)",
     )
     parser.add_argument(
-        "--heat", metavar="COLUMN", help="a heat map instead: x across, this column up"
+        "--heat",
+        metavar="COLUMN",
+        help="a heat map instead: x across, this column up; without --by, --spread and --log",
     )
-    parser.add_argument(
-        "--spread", choices=SPREADS, default="range", help="band over seeds (default range)"
-    )
+    parser.add_argument("--spread", choices=SPREADS, help="band over seeds (default range)")
     parser.add_argument("--log", action="store_true", help="logarithmic x axis")
     parser.add_argument("--title", help="above the picture")
     parser.add_argument(
@@ -53,28 +56,64 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     """Run the command and return its exit status."""
     if not plot.available():
         raise ArgumentError('plot needs matplotlib: pip install "patterndim[plot]"')
-    rows = summary.rows_of(Results(read_records(options.results)))
-    summary.check_columns(rows, [options.y])
-    x = options.x or default_x(rows)
+    _check_heat(options)
+    rows = _rows(options.results)
+    x, y = options.x or default_x(rows), options.y or default_y(rows)
+    summary.check_columns(rows, [y])
     if options.heat is not None:
         by = [options.heat]
-        ax = plot.heat_map(rows, x, options.heat, options.y)
-        drawn = summary.with_numbers(rows, [x, options.heat, options.y])
+        _check_different(x, y, *by)
+        ax = plot.heat_map(rows, x, options.heat, y)
+        drawn = summary.with_numbers(rows, [x, options.heat, y])
     else:
         by = default_by(rows, x) if options.by is None else options.by
-        ax = plot.curves(rows, x, options.y, by=by, spread=options.spread)
-        drawn = summary.with_numbers(rows, [x, options.y])
+        _check_different(x, y, *by)
+        ax = plot.curves(rows, x, y, by=by, spread=options.spread or SPREADS[0])
+        drawn = summary.with_numbers(rows, [x, y])
         if options.log:
             log_axis(ax, [row[x] for row in drawn])
-        _legend(ax, known=any(row.get(f"{options.y}_kind") for row in drawn))
+        _legend(ax, known=any(row.get(f"{y}_kind") for row in drawn))
     if options.title:
         ax.set_title(options.title)
     out = options.out or options.results.with_suffix(".png")
     plot.save(ax.figure, out)
     if over := summary.averaged(drawn, [x, *by], _identity(rows)):
         print(f"Averaged over {', '.join(over)}.")
+    lines = {tuple(summary.hashable(row.get(name)) for name in by) for row in drawn}
+    if options.heat is None and len(lines) > len(STYLES):
+        print(
+            f"{len(lines)} lines share {len(STYLES)} styles: --by fewer columns makes fewer lines."
+        )
     print(f"The picture is in {out}.")
     return 0
+
+
+def _rows(path: Path) -> list[Row]:
+    results = Results(read_records(path))
+    if not results.rows:
+        failed = f": {len(results.failures):,} tasks failed" if results.failures else ""
+        raise ArgumentError(f"results must have rows to draw, got none in {str(path)!r}{failed}")
+    return summary.rows_of(results)
+
+
+def _check_heat(options: argparse.Namespace) -> None:
+    """Raise if a heat map is to have what only lines have."""
+    given = {"--by": options.by is not None, "--spread": options.spread, "--log": options.log}
+    of_lines = [name for name, wanted in given.items() if wanted]
+    if options.heat is not None and of_lines:
+        raise ArgumentError(
+            "--heat must be given without --by, --spread and --log, which are about lines, "
+            f"got --heat {options.heat} with {' and '.join(of_lines)}"
+        )
+
+
+def _check_different(*names: str) -> None:
+    """Raise if one column is to be drawn in two places."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ArgumentError(
+            f"--x, --y, --by and --heat must be different columns, got {twice!r} twice"
+        )
 
 
 def _legend(ax: "Axes", *, known: bool) -> None:
@@ -83,6 +122,8 @@ def _legend(ax: "Axes", *, known: bool) -> None:
         own.remove()
     handles = [*ax.get_legend_handles_labels()[0], *(certainty() if known else [])]
     if handles:
+        lines = -(-len(handles) // 2)
+        ax.figure.set_figheight(max(4.4, 3.4 + 0.22 * lines))  # type: ignore[union-attr]
         ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
 
 
@@ -96,6 +137,16 @@ def _identity(rows: list[Row]) -> list[str]:
     """Columns that say which measurement a row is."""
     settings = [name for name in summary.columns(rows) if "." in name]
     return [*INNER, *KINDS, *settings]
+
+
+def default_y(rows: list[Row]) -> str:
+    """Local dimension, if that was measured."""
+    names = summary.columns(rows)
+    if DIMENSION in names:
+        return DIMENSION
+    found = [name for name in names if any(summary.is_number(row.get(name)) for row in rows)]
+    several = ", ".join(found)
+    raise ArgumentError(f"--y must be given: no {DIMENSION} was measured, there are {several}")
 
 
 def default_x(rows: list[Row]) -> str:

@@ -3,12 +3,13 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from patterndim import plot
 from patterndim.errors import ArgumentError
-from patterndim.experiments import EXPERIMENTS, SIZES, Reproduction, reproduce, sizes
+from patterndim.experiments import EXPERIMENTS, SIZES, Reproduction, experiment, reproduce, sizes
 from patterndim.progress import ProgressLine
 from patterndim.sweeps.display import Bar
 
@@ -20,7 +21,7 @@ def add(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("name", nargs="?", metavar="NAME", help="which one; see --list")
-    parser.add_argument("--list", action="store_true", help="print the names of all experiments")
+    parser.add_argument("--list", action="store_true", help="print what there is, all or NAME")
     parser.add_argument(
         "--size",
         choices=SIZES,
@@ -42,7 +43,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     """Run the command and return its exit status."""
     if options.list:
-        _list(options.json)
+        _list(EXPERIMENTS if options.name is None else [options.name], options.json)
         return 0
     if options.name is None:
         raise ArgumentError("NAME must be given; --list shows them")
@@ -69,18 +70,19 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     return 1 if found.results.failures else 0
 
 
-def _list(as_json: bool) -> None:
+def _list(names: Iterable[str], as_json: bool) -> None:
+    every = {name: {**_about(name), "sizes": sizes(name)} for name in names}
     if as_json:
-        every = {name: {**_about(name), "sizes": sizes(name)} for name in EXPERIMENTS}
         print(json.dumps(every, indent=2))
         return
-    longest = max(map(len, EXPERIMENTS))
-    for name, one in EXPERIMENTS.items():
-        print(f"{name:{longest}}  {one.title} ({one.source}; {', '.join(sizes(name))})")
+    longest = max(map(len, every))
+    for name, one in every.items():
+        print(f"{name:{longest}}  {one['title']} ({one['source']}; {', '.join(one['sizes'])})")
 
 
-def _about(name: str) -> dict[str, str]:
-    return {"title": EXPERIMENTS[name].title, "source": EXPERIMENTS[name].source}
+def _about(name: str) -> dict[str, Any]:
+    one = experiment(name)
+    return {"title": one.title, "source": one.source}
 
 
 def _described(options: argparse.Namespace, found: Reproduction) -> dict[str, Any]:

@@ -111,7 +111,8 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
     if options.table is not None:
         results.save(options.table)
     if options.json:
-        print(json.dumps({"rows": results.rows, "failures": results.failures}, indent=2))
+        names = ("rows", "failures", "unfinished")
+        print(json.dumps({name: getattr(results, name) for name in names}, indent=2))
     else:
         _report(results, options.out)
     return 1 if results.failures else 0
@@ -125,12 +126,22 @@ def _report(results: Results, out: Path) -> None:
             print(f"... {len(rows) - ROWS:,} more rows")
     for failure in results.failures[:FAILURES]:
         where = ", ".join(f"{name} = {failure[name]}" for name in results.varied)
-        print(f"failed: {where}: {failure['type']}: {failure['message']}")
+        count = failure["unfinished"]
+        before = f" (after {_counted(count, 'row')})" if count else ""
+        print(f"failed: {where}: {failure['type']}: {failure['message']}{before}")
     failed = len(results.failures)
     print(
-        f"{len(rows):,} rows of {len(results.records):,} tasks in {out}"
-        + (f", {failed:,} tasks failed (--retry-failed runs them again)" if failed else "")
+        f"{_counted(len(rows), 'row')} of {_counted(len(results.records), 'task')} in {out}"
+        + (
+            f", {_counted(failed, 'task')} failed (--retry-failed runs them again)"
+            if failed
+            else ""
+        )
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _telling(results: Results) -> list[str]:

@@ -3,13 +3,15 @@
 from math import log
 from typing import TYPE_CHECKING
 
-from patterndim.experiments.table import Table, tabulate
+from patterndim.experiments.samples import OUTPUTS
+from patterndim.experiments.table import Table, kinds, tabulate, with_kinds
 from patterndim.plot.lines import curves
 from patterndim.plot.shades import heat_map
 from patterndim.plot.style import new_figure
 from patterndim.summary import OF_OUTPUTS, Row, bound
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DIMENSION, FULL = "local_dimension", "full rank"
@@ -17,7 +19,9 @@ DIMENSION, FULL = "local_dimension", "full rank"
 
 def table(rows: list[Row]) -> Table:
     """Fraction of draws in which the rank is all that the outputs allow."""
-    return tabulate(_compared(rows), ["N", "width"], FULL, means=(DIMENSION,), spread=False)
+    return tabulate(
+        _compared(rows), with_kinds(rows, ["N", "width"]), FULL, means=(DIMENSION,), spread=False
+    )
 
 
 def _compared(rows: list[Row]) -> list[Row]:
@@ -29,11 +33,21 @@ def _compared(rows: list[Row]) -> list[Row]:
 
 
 def figure(rows: list[Row]) -> "Figure":
+    """Heat map, and the same probabilities against width; a row for each kind of outputs."""
+    outputs = kinds(rows)
+    figure = new_figure(12.0, 0.3 + 4.3 * len(outputs))
+    panels = figure.subplots(len(outputs), 2, squeeze=False, width_ratios=(5, 4))
+    for (left, right), kind in zip(panels, outputs, strict=True):
+        _panels(left, right, _compared([r for r in rows if r.get("output", kind) == kind]))
+        if len(outputs) > 1:
+            left.set_title(OUTPUTS[kind], fontsize=11)
+    return figure
+
+
+def _panels(left: "Axes", right: "Axes", rows: list[Row]) -> None:
     """Heat map, and the same probabilities against width in units of n log n."""
-    rows = _compared(rows)
-    figure = new_figure(12.0, 4.6)
-    left, right = figure.subplots(1, 2, width_ratios=(5, 4))
-    heat_map(rows, "width", "N", FULL, low=0.0, high=1.0, label="probability of rank n", ax=left)
+    probability = f"probability of rank {_full(rows)}"
+    heat_map(rows, "width", "N", FULL, low=0.0, high=1.0, label=probability, ax=left)
     left.set_xlabel("width $d_1$")
     left.set_ylabel("inputs $n$")
     scale = "d_1 / (n log n)"
@@ -48,6 +62,13 @@ def figure(rows: list[Row]) -> "Figure":
         curves(scaled, scale, FULL, by="N", spread="none", labels=names, ax=right)
     right.set_xscale("log")
     right.set_xlabel("$d_1 \\, / \\, (n \\log n)$")
-    right.set_ylabel("probability of rank n")
+    right.set_ylabel(probability)
     right.set_ylim(-0.03, 1.03)
-    return figure
+
+
+def _full(rows: list[Row]) -> str:
+    """What full rank is: n for one output, else what the outputs allow."""
+    known = [bound(row, OF_OUTPUTS) or ("n", row["N"]) for row in rows]
+    if all(most == row["N"] for (_, most), row in zip(known, rows, strict=True)):
+        return "n"
+    return known[0][0].replace("N", "n", 1)

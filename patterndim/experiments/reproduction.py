@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -100,6 +101,7 @@ def reproduce(
     chosen, path = experiment(name), spec_path(name, size)
     folder = Path(f"{name}-{size}" if out is None else out)
     spec = _changed(tomllib.loads(path.read_text(encoding="utf-8")), overrides or {})
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _find_data(spec, chosen, folder, data)
@@ -117,6 +119,10 @@ def reproduce(
         raise FileError(
             f"out must be a folder to write to, got {str(folder)!r}: {error}"
         ) from error
+    finally:
+        if new:
+            with suppress(OSError):  # something is in it: only an empty folder says nothing
+                folder.rmdir()
 
 
 def _changed(spec: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def _find_data(
 
 
 def _written(results: Results, chosen: Experiment, folder: Path, title: str) -> Reproduction:
-    rows: list[Row] = rows_of(results)
+    rows = _rows(results)
     if not rows:
         return Reproduction(results, None, folder, None)
     table = chosen.table(rows)
@@ -166,3 +172,11 @@ def _written(results: Results, chosen: Experiment, folder: Path, title: str) -> 
     figure.suptitle(title, fontsize=12)
     plot.save(figure, picture)
     return Reproduction(results, table, folder, picture)
+
+
+def _rows(results: Results) -> list[Row]:
+    """Rows with their widths, whether these vary or not: bounds behind a softmax depend on them."""
+    records = [record for record in results.records for _ in record["rows"]]
+    widths = [record["task"]["network"]["widths"] for record in records]
+    pairs = zip(widths, results.rows, strict=True)
+    return rows_of([{"network.widths": known, **row} for known, row in pairs])

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patterndim.experiments.table import Table, tabulate
+from patterndim.experiments.table import Table, tabulate, with_kinds
 from patterndim.plot.lines import certainty, level, panel
 from patterndim.plot.style import new_figure
 from patterndim.summary import OF_PARAMETERS, Row, bound
@@ -36,7 +36,7 @@ def teacher() -> tuple[FloatArray, FloatArray]:
 
 def table(rows: list[Row]) -> Table:
     """Every measurement, averaged over the seeds."""
-    return tabulate(rows, ["step"], DIMENSION, means=(GROUPS, "loss"))
+    return tabulate(rows, with_kinds(rows, ["step"]), DIMENSION, means=(GROUPS, "loss"))
 
 
 def figure(rows: list[Row]) -> "Figure":
@@ -45,15 +45,15 @@ def figure(rows: list[Row]) -> "Figure":
     figure = new_figure(7.2, 7.0)
     axes = figure.subplots(len(panels), 1, sharex=True)
     for ax, (column, text) in zip(axes, panels, strict=True):
-        panel(ax, rows, "step", column, by="seed")
+        panel(ax, rows, "step", column, by=with_kinds(rows, ["seed"])[::-1])
         ax.set_xlabel("")
         ax.set_ylabel(text)
         if column == "loss":
             ax.set_yscale("log")
         else:
             ax.set_ylim(bottom=0)
-    if known := bound(rows[0], OF_PARAMETERS):
-        level(axes[1], known[1], f"{known[0]} = {known[1]:,}")
+    for name, most in dict.fromkeys(filter(None, (bound(r, OF_PARAMETERS) for r in rows))):
+        level(axes[1], most, f"{name} = {most:,}")
     first = min((row["step"] for row in rows if row["step"] > 0), default=1)
     axes[-1].set_xscale("symlog", linthresh=first)
     axes[-1].set_xlim(left=0)

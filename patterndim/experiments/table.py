@@ -13,6 +13,16 @@ from patterndim.summary import Row
 BESIDE = ("P", *summary.OF_PARAMETERS, *summary.OF_OUTPUTS)
 
 
+def kinds(rows: Sequence[Row]) -> list[str]:
+    """Kinds of outputs that were measured: dimensions of one are not to be averaged with others."""
+    return list(dict.fromkeys(row.get("output", "affine") for row in rows))
+
+
+def with_kinds(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """Keys of a table of these rows, with the kind of outputs if there are several."""
+    return [*(["output"] if len(kinds(rows)) > 1 else []), *keys]
+
+
 @dataclass(frozen=True)
 class Table:
     """

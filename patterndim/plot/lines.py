@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SPREADS = ("range", "deviation", "none")
+#: So many numbers have room beside one another on a logarithmic axis.
+FEW = 8
 
 
 def curves(
@@ -73,7 +75,7 @@ def curves(
     found: dict[tuple[Any, ...], dict[float, Cell]] = {}
     for key, cell in summary.summarise(rows, [x, *names], y).items():
         found.setdefault(key[1:], {})[key[0]] = cell
-    ax = axes_or_new(ax)
+    own, ax = ax is None, axes_or_new(ax)
     for number, (line, cells) in enumerate(found.items(), start=first):
         named = (labels or {}).get(line[0] if len(line) == 1 else line)
         label = named or legend(names, line) or None
@@ -81,6 +83,8 @@ def curves(
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.yaxis.set_major_formatter(thousands())
+    if own and all(float(row[x]).is_integer() for row in rows):
+        ax.locator_params(axis="x", integer=True)
     tidy(ax)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
@@ -146,7 +150,7 @@ def _spread(
     low, high = zip(*bands, strict=True)
     ax.fill_between(places, low, high, color=look.color, alpha=0.13, linewidth=0)
     for edge in (low, high):
-        ax.plot(places, edge, look.line, color=look.color, alpha=0.5, linewidth=0.7)
+        ax.plot(places, edge, linestyle=look.line, color=look.color, alpha=0.5, linewidth=0.7)
 
 
 def _band(cell: Cell, spread: str) -> tuple[float, float]:
@@ -199,11 +203,19 @@ def level(ax: "Axes", value: float, text: str) -> None:
 
 
 def log_axis(ax: "Axes", at: Sequence[float]) -> None:
-    """Logarithmic axis, linear around zero if some places are not positive."""
+    """
+    Logarithmic axis, linear around zero if some places are not positive.
+
+    A few places have their ticks, because powers of ten may be far from all of them.
+    """
     if min(at) > 0:
         ax.set_xscale("log")
     else:
         ax.set_xscale("symlog", linthresh=min((abs(place) for place in at if place), default=1))
+    places = sorted(set(at))
+    if len(places) <= FEW:
+        ax.set_xticks(places, [f"{place:,g}" for place in places])
+        ax.minorticks_off()
 
 
 def time_axis(ax: "Axes", at: Sequence[float]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from patterndim import summary
 from patterndim.plot.style import axes_or_new
+from patterndim.typing import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def heat_map(
     low, high : float, optional
         Ends of the scale; by default those of the means.
     digits : int
-        Digits after the point in the cells.
+        Digits after the point in the cells, unless all means are whole and one is beyond 1.
     label : str, optional
         Name of the scale; by default the column.
     ax : matplotlib.axes.Axes, optional
@@ -73,13 +74,20 @@ def heat_map(
     ax.set_yticks(range(len(up)), [f"{b:,g}" for b in up])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    digits = 0 if _counts(means) else digits
     bottom, top = picture.get_clim()
     middle = ((bottom or 0.0) + (top or 0.0)) / 2
     for (i, j), mean in np.ndenumerate(means):
         if not np.isnan(mean):
             ink = "black" if mean > middle else "white"
-            ax.text(j, i, f"{mean:.{digits}f}", ha="center", va="center", color=ink, fontsize=8)
+            ax.text(j, i, f"{mean:,.{digits}f}", ha="center", va="center", color=ink, fontsize=8)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.figure.colorbar(picture, ax=ax, label=label or value, pad=0.02)
     return ax
+
+
+def _counts(means: FloatArray) -> bool:
+    """Whether all means are whole and not only probabilities."""
+    known = means[~np.isnan(means)]
+    return bool((known == np.rint(known)).all() and np.abs(known).max() > 1)

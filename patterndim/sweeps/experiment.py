@@ -12,7 +12,7 @@ from patterndim.sweeps import trials
 from patterndim.sweeps.schema import read_settings
 from patterndim.sweeps.sources import NETWORK, TRAINING, Samples, Settings, draw, resolve
 from patterndim.sweeps.tasks import Task, plain
-from patterndim.tracing import trace
+from patterndim.tracing import traced
 from patterndim.training import Snapshot, sgd
 
 Row = dict[str, Any]
@@ -28,16 +28,21 @@ def run(task: Task) -> list[Row]:
     Random streams are ``np.random.default_rng([seed, k, trial])``: k = 0 the order of the data
     (or the data), 1 noise, 2 labels, 3 the Gaussian sample, 4 the network, 5 training.
     """
+    return list(measured(task))
+
+
+def measured(task: Task) -> Iterator[Row]:
+    """Rows of `run` as they are found."""
     settings = task.settings
     if trials.suit(settings):
         every = range(settings["measure"]["trials"])
         drawn = ((t, _network(settings, t), draw(settings, task.path, t)) for t in every)
-        return [plain("row", row) for row in trials.measured(settings, drawn)]
-    rows = []
+        yield from (plain("row", row) for row in trials.measured(settings, drawn))
+        return
     for trial in range(settings["measure"]["trials"]):
         samples = draw(settings, task.path, trial)
         accuracy: dict[Any, float | None] = {}
-        for row in trace(
+        for row in traced(
             _watched(_snapshots(settings, samples, trial), samples, accuracy),
             {name: samples.inputs[name] for name in settings["measure"]["samples"]},
             quantities=settings["measure"]["quantities"],
@@ -46,8 +51,7 @@ def run(task: Task) -> list[Row]:
         ):
             state = {"trial": trial, **{name: row.get(name) for name in STATE}}
             state["test_accuracy"] = accuracy[row["step"]]
-            rows.append(plain("row", state | row))
-    return rows
+            yield plain("row", state | row)
 
 
 #: An experiment that takes a moment and compiles every kernel that others need.

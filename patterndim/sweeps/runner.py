@@ -18,7 +18,7 @@ from patterndim.sweeps.engine import Work, before, elsewhere, here
 from patterndim.sweeps.pool import Pool, cores
 from patterndim.sweeps.store import Store
 from patterndim.sweeps.table import Results
-from patterndim.sweeps.tasks import Task, flatten, plain
+from patterndim.sweeps.tasks import Task, leaves, plain
 from patterndim.validation import callable_or_none, integer
 
 Progress = Callable[[int, int, int], None]
@@ -41,7 +41,9 @@ def sweep(
     Finished tasks are recorded in the file ``out`` as they come, under a hash of everything that
     decides their result.  Called again, with the same or with more tasks, a sweep runs those that
     are not there yet: whatever ended it, a finished task is neither lost nor run twice.  An
-    exception, or the death of a worker, is the failure of one task.
+    exception, or the death of a worker, is the failure of one task.  Rows that a task measured
+    before an exception are in the record of its failure (`Results.unfinished`), and nowhere else:
+    tried again, it begins again.  Of a worker that died there are none.
 
     Parameters
     ----------
@@ -51,10 +53,10 @@ def sweep(
     out : path, optional
         Results file, JSON Lines; without it the results are only returned.
     run : callable, optional
-        Function of a task's dict that returns its rows: a dict or several of plain values, of
-        which NaN and infinity are recorded as None.  Its
-        name and that of its module are part of the key, so with ``out`` it must have one of its
-        own.  For processes it must be importable, so not a lambda.
+        Function of a task's dict that returns its rows, or yields them as it finds them: a dict
+        or several of plain values, of which NaN and infinity are recorded as None.  Its name and
+        that of its module are part of the key, so with ``out`` it must have one of its own.  For
+        processes it must be importable, so not a lambda.
     executor : concurrent.futures.Executor, optional
         Where tasks run: threads, processes, a cluster by dask's ``Client.get_executor()``.
     workers : int, optional
@@ -160,8 +162,17 @@ def as_tasks(tasks: Any, run: Callable[[Any], Any] | None = None) -> list[Task]:
             found += read_spec(one)
         else:
             settings = plain(f"tasks[{i}]", one, finite=True)
-            found.append(Task(settings, tuple(flatten(settings)), function=_name(run)))
+            found.append(Task(settings, _columns(f"tasks[{i}]", settings), function=_name(run)))
     return found
+
+
+def _columns(name: str, settings: dict[str, Any]) -> tuple[str, ...]:
+    """Dotted names of settings, which are columns of the table."""
+    names = [dotted for dotted, _ in leaves(settings)]
+    if len(set(names)) < len(names):
+        twice = next(dotted for dotted in names if names.count(dotted) > 1)
+        raise ArgumentError(f"{name} must have different dotted names, got {twice!r} twice")
+    return tuple(names)
 
 
 def _name(run: Callable[[Any], Any]) -> str:
@@ -200,9 +211,9 @@ class _Given:
 
 
 def _experiment() -> Work:
-    from patterndim.sweeps.experiment import run
+    from patterndim.sweeps.experiment import measured
 
-    return run
+    return measured
 
 
 def _results(

@@ -42,28 +42,28 @@ class Key:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise KindError(f"{name} must be a string, got {value!r}")
+        raise KindError(f"{name} must be a string, got {brief(value)}")
     return value
 
 
 def _boolean(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise KindError(f"{name} must be true or false, got {value!r}")
+        raise KindError(f"{name} must be true or false, got {brief(value)}")
     return value
 
 
 def _fraction(name: str, value: object) -> float:
     found = number(name, value, low=0.0)
     if found > 1.0:
-        raise ArgumentError(f"{name} must be from 0 to 1, got {value!r}")
+        raise ArgumentError(f"{name} must be from 0 to 1, got {brief(value)}")
     return found
 
 
 def _list(check: Callable[[str, object], Any], least: int, name: str, value: object) -> list[Any]:
     if not isinstance(value, list | tuple):
-        raise KindError(f"{name} must be a list, got {value!r}")
+        raise KindError(f"{name} must be a list, got {brief(value)}")
     if len(value) < least:
-        raise ArgumentError(f"{name} must have at least {least} entries, got {value!r}")
+        raise ArgumentError(f"{name} must have at least {least} entries, got {brief(value)}")
     return [check(f"{name}[{i}]", entry) for i, entry in enumerate(value)]
 
 
@@ -85,7 +85,7 @@ def _slope(name: str, value: object) -> float | list[float]:
 def _milestone(name: str, value: object) -> list[float]:
     """When, and the rate from then on."""
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise KindError(f"{name} must be a pair [when, rate], got {value!r}")
+        raise KindError(f"{name} must be a pair [when, rate], got {brief(value)}")
     return [integer(name, value[0], low=0), number(name, value[1], low=0.0)]
 
 
@@ -199,10 +199,13 @@ def read_settings(spec: Mapping[str, Any], *, whole: bool = True) -> dict[str, A
     for section in spec:
         if section not in known:
             raise unknown(str(section), (*known, *NAMES[1:]))
+    title = spec.get("title", "")
+    if not isinstance(title, str):
+        raise KindError(f"title must be a string, got {brief(title)}")
     for section, keys in SECTIONS.items():
         given = spec.get(section, {})
         if not isinstance(given, Mapping):
-            raise KindError(f"{section} must be a table of keys, got {given!r}")
+            raise KindError(f"{section} must be a table of keys, got {brief(given)}")
         for name in given:
             if name not in keys:
                 raise unknown(f"{section}.{name}", NAMES)

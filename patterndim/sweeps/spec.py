@@ -59,7 +59,7 @@ def _tasks(spec: Spec, folder: Path) -> list[Task]:
             section, _, key = name.rpartition(".")
             table = one.setdefault(section, {}) if section else one
             if not isinstance(table, dict):
-                raise KindError(f"{section} must be a table of keys, got {table!r}")
+                raise KindError(f"{section} must be a table of keys, got {brief(table)}")
             table[key] = value
         try:
             settings, path = sources.resolve(read_settings(one), folder)
@@ -75,9 +75,9 @@ def _changes(spec: Spec) -> Iterator[dict[str, Any]]:
     """Every combination of a case and values of the grid."""
     grid, cases = spec.get("grid", {}), spec.get("cases", [{}])
     if not isinstance(grid, Mapping):
-        raise KindError(f"grid must be a table of keys and lists, got {grid!r}")
+        raise KindError(f"grid must be a table of keys and lists, got {brief(grid)}")
     if not isinstance(cases, list | tuple) or not all(isinstance(c, Mapping) for c in cases):
-        raise KindError(f"cases must be a list of tables of dotted keys, got {cases!r}")
+        raise KindError(f"cases must be a list of tables of dotted keys, got {brief(cases)}")
     for table in (grid, *cases):
         for name, value in table.items():
             if name in SECTIONS and isinstance(value, Mapping) and value:
@@ -87,7 +87,7 @@ def _changes(spec: Spec) -> Iterator[dict[str, Any]]:
                 raise unknown(str(name), NAMES)
     for name, values in grid.items():
         if not isinstance(values, list | tuple | range) or not values:
-            raise KindError(f"grid.{name} must be a list of values, got {values!r}")
+            raise KindError(f"grid.{name} must be a list of values, got {brief(values)}")
         if any(name in case for case in cases):
             raise ArgumentError(f"{name!r} must be either in grid or in cases, got both")
     for case in cases:

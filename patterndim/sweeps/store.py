@@ -113,8 +113,10 @@ def _record(line: bytes) -> Record | None:
     if not all(isinstance(found.get(name), kind) for name, kind in FIELDS.items()):
         return None
     failed = found["status"] != "done"
+    unfinished = found.get("unfinished", [])  # rows of a failed task; not every file has them
     whole = (
-        all(isinstance(row, dict) for row in found["rows"])
+        isinstance(unfinished, list)
+        and all(isinstance(row, dict) for row in [*found["rows"], *unfinished])
         and all(isinstance(name, str) for name in found["grid"])
         and (not failed or isinstance(found.get("error"), dict))
     )

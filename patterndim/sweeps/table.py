@@ -25,6 +25,8 @@ class Results:
     """
     What a sweep found: rows of its finished tasks, and the tasks that failed.
 
+    ``Results(read_records(path))`` reads them from a results file.
+
     Parameters
     ----------
     records : iterable of dict
@@ -48,9 +50,18 @@ class Results:
 
     @property
     def failures(self) -> list[Row]:
-        """For each failed task the settings that vary, the error, and the end of its traceback."""
+        """
+        For each failed task the settings that vary, the error, and the end of its traceback.
+
+        ``unfinished`` is how many rows it had measured before.
+        """
         return [
-            {**self._settings(record), **record["error"], "key": record["key"]}
+            {
+                **self._settings(record),
+                **record["error"],
+                "unfinished": len(record.get("unfinished", [])),
+                "key": record["key"],
+            }
             for record in self.records
             if record["status"] != "done"
         ]
@@ -63,11 +74,16 @@ class Results:
         What was measured wins: a column "seconds" of a row is that of the row, not that of the
         task, which is in the record.
         """
-        return [
-            _joined(self._settings(record), row, _about(record))
-            for record in self.records
-            for row in record["rows"]
-        ]
+        return self._joined("rows")
+
+    @property
+    def unfinished(self) -> list[Row]:
+        """
+        Rows that failed tasks measured before they failed, as dicts like those of `rows`.
+
+        They are neither there nor in the table, and gone when the task is run again.
+        """
+        return self._joined("unfinished")
 
     @property
     def varied(self) -> list[str]:
@@ -108,6 +124,13 @@ class Results:
             table[name] = column
         return table
 
+    def _joined(self, part: str) -> list[Row]:
+        return [
+            _joined(self._settings(record), row, _about(record))
+            for record in self.records
+            for row in record.get(part, [])
+        ]
+
     def _settings(self, record: Record) -> Row:
         settings = flatten(record["task"])
         return {name: settings.get(name) for name in self._names}
@@ -147,7 +170,7 @@ def load_results(path: str | PathLike[str], *, as_: str = "numpy") -> Any:
 
     See Also
     --------
-    patterndim.sweeps.Results : the same with the tasks that failed.
+    patterndim.sweeps.Results : the same with the tasks that failed and what they had measured.
     """
     choice("as_", as_, FORMS)
     return Results(read_records(path)).table(as_)

@@ -1,7 +1,7 @@
 """A task: everything that decides the result of one experiment, and its content hash."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from patterndim.errors import KindError, NonFiniteError
+from patterndim.validation import brief
 
 #: Part of every key: a change of what a setting means must change it.
 FORMAT = 1
@@ -18,6 +19,8 @@ EXPERIMENT = "patterndim.experiment"
 
 #: Most bits of an integer, about 3,900 digits: Python neither writes nor reads more than 4,300.
 BITS = 13_000
+#: Most lists and dicts within one another: whatever reads them again calls itself for each.
+DEPTH = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,28 +78,34 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by dotted name."""
-    found: dict[str, Any] = {}
+    return dict(leaves(settings))
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values; names with dots of their own may come twice."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found |= flatten(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            yield prefix + name, value
 
 
-def plain(name: str, value: object, *, finite: bool = False) -> Any:
+def plain(
+    name: str, value: object, *, finite: bool = False, inside: Mapping[int, str] | None = None
+) -> Any:
     """
     Value as JSON knows it: numpy numbers and arrays become those of Python.
 
-    JSON has neither NaN nor infinity: both become None unless they must be ``finite``.
+    JSON has neither NaN nor infinity: both become None unless they must be ``finite``.  What the
+    value is ``inside`` of is known by its identity and has a name.
 
     Raises
     ------
     KindError
         If it is neither a string, a number, None, nor a list or dict of such, or an integer of
-        thousands of digits.
+        thousands of digits, or contains itself or more than 100 levels.
     NonFiniteError
         If it is NaN or infinite although it must be ``finite``.
     """
@@ -112,13 +121,27 @@ def plain(name: str, value: object, *, finite: bool = False) -> Any:
         if finite and not np.isfinite(value):
             raise NonFiniteError(f"{name} must be finite, got {value}")
         return float(value) if np.isfinite(value) else None
+    if not isinstance(value, np.ndarray | list | tuple | Mapping):
+        kind = type(value).__name__
+        raise KindError(f"{name} must be plain numbers, strings and lists, got {kind}")
+    outer = _with(name, value, inside or {})
     if isinstance(value, np.ndarray):
-        return plain(name, value.tolist(), finite=finite)
-    if isinstance(value, list | tuple):
-        return [plain(f"{name}[{i}]", entry, finite=finite) for i, entry in enumerate(value)]
+        return plain(name, value.tolist(), finite=finite, inside=outer)
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise KindError(f"{name} must have strings as keys, got {key!r}")
-        return {key: plain(f"{name}.{key}", entry, finite=finite) for key, entry in value.items()}
-    raise KindError(f"{name} must be plain numbers, strings and lists, got {type(value).__name__}")
+                raise KindError(f"{name} must have strings as keys, got {brief(key)}")
+        entries = {key: (f"{name}.{key}", entry) for key, entry in value.items()}
+        return {key: plain(*e, finite=finite, inside=outer) for key, e in entries.items()}
+    return [
+        plain(f"{name}[{i}]", entry, finite=finite, inside=outer) for i, entry in enumerate(value)
+    ]
+
+
+def _with(name: str, value: object, inside: Mapping[int, str]) -> dict[int, str]:
+    """Names of what a list or dict is inside of, and its own."""
+    if id(value) in inside:
+        raise KindError(f"{name} must not contain itself, got {inside[id(value)]} again")
+    if len(inside) >= DEPTH:
+        raise KindError(f"{name[:60]}... must be nested at most {DEPTH} deep, got more")
+    return {**inside, id(value): name}

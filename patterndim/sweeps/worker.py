@@ -4,7 +4,7 @@ import os
 import platform
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.metadata import version
 from multiprocessing import parent_process
@@ -17,17 +17,22 @@ LINES = 12
 
 
 def attempt(function: Callable[[Any], Any], argument: Any, call: str = "") -> dict[str, Any]:
-    """Part of a record: rows, or why there are none; ``call`` only tells calls apart."""
-    from patterndim.sweeps.tasks import plain
+    """
+    Part of a record: rows, or why there are none; ``call`` only tells calls apart.
 
+    Rows found before a failure are kept apart from those of tasks that are done.
+    """
     start = perf_counter()
-    result: dict[str, Any] = {"status": "done", "error": None, "rows": []}
+    rows: list[Any] = []
+    result: dict[str, Any] = {"status": "done", "error": None, "rows": rows}
     try:
-        result["rows"] = _rows(plain("rows", _listed(function(argument))))
+        for row in _listed(function(argument)):
+            rows.append(_plain(f"rows[{len(rows)}]", row))
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
         result |= failure(type(error).__name__, str(error), traceback.format_exc())
+        result |= {"rows": [], "unfinished": rows}
     return {**result, "seconds": perf_counter() - start, "about": about()}
 
 
@@ -44,16 +49,18 @@ def failure(kind: str, message: str, trace: str = "") -> dict[str, Any]:
     return {"status": "failed", "error": {"type": kind, "message": message, "traceback": tail}}
 
 
-def _listed(rows: Any) -> Any:
+def _listed(rows: Any) -> Iterable[Any]:
     """One row may come alone, several from a generator."""
-    return [rows] if isinstance(rows, dict) else list(rows)
+    return [rows] if isinstance(rows, dict) else rows
 
 
-def _rows(rows: list[Any]) -> list[Any]:
-    for row in rows:
-        if not isinstance(row, dict):
-            raise TypeError(f"rows must be dicts, got {type(row).__name__}")
-    return rows
+def _plain(name: str, row: Any) -> dict[str, Any]:
+    from patterndim.sweeps.tasks import plain
+
+    found = plain(name, row)
+    if not isinstance(found, dict):
+        raise TypeError(f"rows must be dicts, got {type(found).__name__}")
+    return found
 
 
 def start() -> None:
