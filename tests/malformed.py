@@ -108,7 +108,8 @@ def keras_layer(kind, name, module="keras.layers", **config):
 
 
 def dense(name, units=2, activation="relu", **config):
-    return keras_layer("Dense", name, units=units, activation=activation, use_bias=True, **config)
+    given = {"units": units, "activation": activation, "use_bias": True, **config}
+    return keras_layer("Dense", name, **given)
 
 
 LAYERS = [keras_layer("InputLayer", "in"), dense("one"), dense("two", activation="linear")]
@@ -118,14 +119,20 @@ def keras_config(layers=LAYERS, kind="Sequential", **config):
     return json.dumps({"class_name": kind, "config": {"layers": layers, **config}})
 
 
-def chained(*links):
-    """Layers of a functional model: each with the name of the layer it acts on, or None."""
+def tensor(source, call=0, shape=(None, 2)):
+    history = {"shape": list(shape), "keras_history": [source, call, 0]}
+    return {"class_name": "__keras_tensor__", "config": history}
+
+
+def keras_graph(*links, output="two", **config):
+    """Configuration of a functional model: layers, each with the tensors that it acts on."""
     layers = []
-    for layer, source in zip(LAYERS, links, strict=True):
-        tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": [source, 0, 0]}}
-        nodes = [] if source is None else [{"args": [tensor], "kwargs": {}}]
-        layers.append({**layer, "inbound_nodes": nodes})
-    return layers
+    for layer, *sources in links:
+        tensors = [tensor(source) if isinstance(source, str) else source for source in sources]
+        summed = layer["class_name"] == "Add" and layer["module"] == "keras.layers"
+        nodes = [{"args": [tensors] if summed else tensors, "kwargs": {}}] if sources else []
+        layers.append({"inbound_nodes": nodes, **layer})
+    return keras_config(layers, "Functional", **{"output_layers": [output, 0, 0], **config})
 
 
 def keras_arrays(first=(3, 2), second=(2, 2), dtype="<f4", **options):
@@ -498,16 +505,18 @@ case(".keras", "layer 'leaky' has a slope of 1.5")(
         LAST,
     )
 )
-case(".keras", "layer 'two' comes after a layer without ReLU")(
-    layered(dense("one", activation="linear"), LAST)
+case(".keras", "layer 'leaky' has a slope of True")(
+    layered(dense("one"), keras_layer("LeakyReLU", "leaky", negative_slope=True), LAST)
 )
-case(".keras", "layer 'two' comes after a layer without ReLU")(
+case(".keras", "got layer 'two' of type Dense, after a softmax, which must come last")(
     layered(dense("one", activation="softmax"), LAST)
 )
-case(".keras", "layer 'again' applies an activation where no Dense layer ends")(
-    layered(dense("one"), keras_layer("Activation", "again", activation="relu"), LAST)
+case(".keras", "got layer 'again' of type ReLU, after a sigmoid, which must come last")(
+    layered(
+        dense("one", activation="sigmoid"),
+        keras_layer("ReLU", "again", max_value=None, negative_slope=0.0, threshold=0.0),
+    )
 )
-case(".keras", "layer 'two' is the last and applies ReLU")(layered(dense("one"), dense("two")))
 case(".keras", "layer 'one' was never built")(
     layered({**dense("one"), "build_config": None, "class_name": "Dense"}, LAST)
 )
@@ -522,31 +531,140 @@ case(".keras", "layer 'one' has 2 units")(layered(dense("one", units=5), LAST))
 case(".keras", "the arrays of layer 'three' cannot be read")(
     layered(dense("one"), LAST, dense("three"))
 )
-case(".keras", "at least one linear layer")(keras_with(keras_config([])))
+case(".keras", "it has no layers")(keras_with(keras_config([])))
+case(".keras", "at least one linear layer")(layered())
+case(".keras", "it has several inputs, 'in' and 'other'")(
+    layered(dense("one"), keras_layer("InputLayer", "other"), LAST)
+)
+case(".keras", "layer 'sum' has 1 inputs")(layered(dense("one"), keras_layer("Add", "sum"), LAST))
 case(".keras", "a Subclassed model, neither Sequential nor Functional")(
     keras_with(keras_config(kind="Subclassed"))
 )
-case(".keras", "layer 'two' is not part of a chain of layers")(
-    keras_with(keras_config(chained(None, "in", "in"), "Functional", output_layers=["two", 0, 0]))
+
+
+# --- .keras, functional ---
+
+
+def graphed(*links, **config):
+    """A functional model of an input, a Dense layer ``one`` of it, and more."""
+    start = [(keras_layer("InputLayer", "in"),), (dense("one"), "in")]
+    return keras_with(keras_graph(*start, *links, **config))
+
+
+def called(layer, *nodes):
+    """A layer with what its calls act on, written out."""
+    return ({**layer, "inbound_nodes": list(nodes)},)
+
+
+ADD = keras_layer("Add", "sum")
+OPERATION = {**keras_layer("Add", "sum", module="keras.src.ops.numpy"), "registered_name": "Add"}
+DROPOUT = keras_layer("Dropout", "drop")
+
+case(".keras", "layer 'two' does not lead to the output")(graphed((LAST, "in"), output="one"))
+case(".keras", "layer 'relu' does not lead to the output")(
+    graphed((LAST, "one"), (keras_layer("Activation", "relu", activation="relu"), "one"))
 )
-case(".keras", "is not the last of one chain of layers")(
-    keras_with(keras_config(chained(None, "in", "two"), "Functional", output_layers=["one", 0, 0]))
+case(".keras", "layer 'two' acts on what it gives itself")(graphed((LAST, "two")))
+case(".keras", "layer '(sum|drop)' acts on what it gives itself")(
+    graphed((ADD, "one", "drop"), (DROPOUT, "sum"), (LAST, "drop"))
 )
-case(".keras", "layer 'one' is not the last|layer 'two' is not the last")(
-    keras_with(keras_config(chained(None, "in", "one"), "Functional", output_layers=["one", 0, 0]))
-)
-case(".keras", "used several times or has several inputs")(
-    keras_with(
-        keras_config(
-            [*chained(None, "in", "one")[:2], {**LAST, "inbound_nodes": []}],
-            "Functional",
-            output_layers=["two", 0, 0],
-        )
+case(".keras", "acts on what it gives itself")(
+    graphed(
+        *(({**DROPOUT, "config": {"name": f"d{k}"}}, f"d{(k + 1) % 5000}") for k in range(5000)),
+        (LAST, "d7"),
     )
 )
-case(".keras", "layer 'one' has an unknown input")(
-    keras_with(keras_config(chained(None, 7, "one"), "Functional", output_layers=["two", 0, 0]))
+case(".keras", "layer 'two' acts on 'three', which gives nothing")(graphed((LAST, "three")))
+case(".keras", "layer 'two' acts on 'one', which gives nothing")(graphed((LAST, tensor("one", 1))))
+case(".keras", "layer 'two' acts on 'one', which gives nothing")(graphed((LAST, tensor("one", -1))))
+case(".keras", "layer 'output' acts on 'three', which gives nothing")(
+    graphed((LAST, "one"), output="three")
 )
+for _outputs in (
+    [["two", 0, 0], ["one", 0, 0]],
+    {"x": ["two", 0, 0], "y": ["one", 0, 0]},
+    [],
+    "two",
+):
+    case(".keras", "the output of the model is not what one layer gives, got ")(
+        graphed((LAST, "one"), output_layers=_outputs)
+    )
+case(".keras", "it has several inputs, 'in' and 'other'")(
+    graphed((keras_layer("InputLayer", "other"),), (ADD, "one", "other"), (LAST, "sum"))
+)
+for _sources in ([], ["one", "in"]):
+    case(".keras", f"layer 'two' (is used 0 times, not once|has {len(_sources)} inputs)")(
+        graphed((LAST, *_sources))
+    )
+case(".keras", "layer 'two' is used 2 times, not once")(
+    graphed(called(LAST, *[{"args": [tensor("one")], "kwargs": {}}] * 2))
+)
+case(".keras", "an input of layer 'two' is not what one layer gives, got .7, 0, 0.")(
+    graphed((LAST, tensor(7)))
+)
+case(".keras", "an input of layer 'two' is not what one layer gives, got .'one', True, 0.")(
+    graphed((LAST, tensor("one", True)))
+)
+case(".keras", "an input of layer 'two' is not what one layer gives, got .'one', 0, 1.")(
+    graphed((LAST, {"config": {"keras_history": ["one", 0, 1]}}))
+)
+case(".keras", "layer 'sum' acts on what no layer gives")(
+    graphed((OPERATION, "one", 1.0), (LAST, "sum"))
+)
+case(".keras", "layer 'sum' acts on what no layer gives")(
+    graphed((OPERATION, "one", {"config": {"value": 1.0}}), (LAST, "sum"))
+)
+case(".keras", "layer 'sum' has 1 inputs")(graphed((ADD, "one"), (LAST, "sum")))
+case(".keras", "layer 'sum' has 1 inputs")(graphed((OPERATION, "one"), (LAST, "sum")))
+case(".keras", "layer 'sum' adds arrays of different shapes")(
+    graphed((ADD, "one", tensor("in", 0, (None, 1))), (LAST, "sum"))
+)
+case(".keras", "a sum must be of equal widths, got .2, 3.")(
+    graphed((ADD, "one", "in"), (LAST, "sum"))
+)
+case(".keras", "layer 'sum' is called with mask")(
+    graphed(called(ADD, {"args": [], "kwargs": {"mask": [None]}}), (LAST, "sum"))
+)
+case(".keras", "layer 'drop' is called with training")(
+    graphed(
+        called(DROPOUT, {"args": [tensor("one")], "kwargs": {"training": True}}), (LAST, "drop")
+    )
+)
+case(".keras", "more than 10000 inputs of layers, at layer 'sum'")(
+    graphed((ADD, *["one"] * 10_000), (LAST, "sum"))
+)
+case(".keras", "not laid out as it should be")(graphed(called(LAST, 3)))
+case(".keras", "not laid out as it should be")(graphed(called(LAST, {"args": None, "kwargs": {}})))
+for _change in (
+    {"module": "keras.src.ops.numpy", "class_name": "Multiply", "registered_name": "Multiply"},
+    {"module": "mine", "registered_name": "Add"},
+    {"module": "keras.src.ops.numpy", "registered_name": "mine>Add"},
+    {"module": "keras.layers", "registered_name": "mine>Add"},
+):
+    case(".keras", "layer 'sum' is of kind (Add|Multiply), which is not supported")(
+        graphed(({**OPERATION, **_change}, "one", "one"), (LAST, "sum"))
+    )
+for _kind in ("Dense", "Add", "Lambda"):
+    case(".keras", "layer 'one' applies .*, which is not supported")(
+        layered(dense("one", activation=keras_layer(_kind, "inside", units=2)), LAST)
+    )
+
+
+@case(".keras", "the arrays of layer 'd2' are those of others as well")
+def keras_shared_arrays(good, marker):
+    import h5py
+
+    file = io.BytesIO()
+    with h5py.File(file, "w") as arrays:
+        arrays["layers/dense/vars/0"] = np.ones((300, 300), "<f4")
+        for k in range(1, 1000):
+            arrays[f"layers/dense_{k}"] = arrays["layers/dense"]
+    layers = [dense(f"d{k}", units=300, use_bias=False) for k in range(1000)]
+    return keras_file(keras_config(layers), file.getvalue())
+
+
+# --- .keras, the rest of the archive ---
+
 case(".keras", "saved by Keras 2.15.0: save it again with Keras 3")(
     keras_with(metadata='{"keras_version": "2.15.0"}')
 )
@@ -566,7 +684,7 @@ case(".keras", "an HDF5 structure at|no HDF5")(
     lambda good, marker: keras_file(arrays=keras_arrays()[:200])
 )
 case(".keras", "an HDF5 structure at")(lambda good, marker: keras_file(arrays=keras_arrays()[:12]))
-case(".keras", "layers must chain")(
+case(".keras", "two/kernel must take 2 inputs, got 4")(
     lambda good, marker: keras_file(arrays=keras_arrays((3, 2), (4, 2)))
 )
 case(".keras", "'one' cannot be read: an HDF5 array that is not of floats")(

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 import patterndim as pdm
 from patterndim.errors import ArgumentError, FileError, MissingPackageError, ShapeError
 from patterndim.formats import hdf5, npz, read, safetensors
+from tests import malformed
 from tests.strategies import networks
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -263,6 +265,10 @@ def test_without_torch_its_files_say_what_to_install(tmp_path, monkeypatch):
 # --- Keras ---
 
 
+KERAS = ["functional", "residual", "stream", "terms", "linear", "operations"]
+KERAS += ["images", "activated", "compiled", "deep", "half"]
+
+
 def keras_models():
     """Models of every kind that a file may hold: build, slopes of hidden layers, head."""
     keras = pytest.importorskip("keras")
@@ -303,8 +309,52 @@ def keras_models():
         parts = [layers.Dense(4, "relu", **policy), layers.Dense(2, **policy)]
         return keras.Sequential([layers.Input((3,)), *parts])
 
+    def residual():
+        start = layers.Input((4,))
+        stream = layers.Dense(5, "relu", name="zebra", bias_initializer="normal")(start)
+        for name in ("mole", "ant"):
+            inside = layers.Dense(6, "relu", bias_initializer="normal")(stream)
+            stream = layers.Add()([layers.Dense(5, name=name)(inside), stream])
+            stream = layers.ReLU()(stream)
+        return keras.Model(start, layers.Dense(2)(stream))
+
+    def stream():
+        start = layers.Input((4,))
+        tensor = layers.Dense(5, bias_initializer="normal")(start)
+        for _ in range(2):
+            inside = layers.Dense(6, "relu", bias_initializer="normal")(tensor)
+            tensor = layers.Add()([tensor, layers.Dense(5, use_bias=False)(inside)])
+        return keras.Model(start, layers.Dense(2, "softmax")(tensor))
+
+    def terms():
+        start = layers.Input((4,))
+        one = layers.Dense(4, layers.LeakyReLU(negative_slope=0.25), bias_initializer="normal")
+        total = layers.Add()([start, one(start), layers.Dense(4, use_bias=False)(start)])
+        return keras.Model(start, layers.Dense(3)(layers.LeakyReLU(negative_slope=0.5)(total)))
+
+    def linear():
+        parts = [layers.Input((4,)), layers.Dense(6), layers.Dense(2, bias_initializer="normal")]
+        return keras.Sequential([*parts, layers.Activation("linear"), layers.Dense(5), one()])
+
+    def one():
+        return layers.ReLU(negative_slope=1.0)
+
+    def operations():
+        start, relu = layers.Input((4,)), layers.ReLU()
+        tensor = relu(layers.Dense(4)(start))
+        tensor = relu(layers.Dense(4, bias_initializer="normal")(tensor)) + tensor
+        tensor = activations.leaky_relu(tensor + start, negative_slope=0.5)
+        tensor = activations.relu(layers.Dense(3)(tensor), negative_slope=0.25)
+        tensor = keras.ops.relu(keras.ops.add(layers.Dense(3)(tensor), tensor))
+        return keras.Model(start, activations.log_softmax(layers.Identity()(tensor)))
+
     return {
         "functional": (functional, [0.0, 0.125], "softmax"),
+        "residual": (residual, [0.0] * 5, "identity"),
+        "stream": (stream, [1.0, 0.0, 1.0, 0.0, 1.0], "softmax"),
+        "terms": (terms, [0.25, 0.5], "identity"),
+        "linear": (linear, [1.0, 1.0], "identity"),
+        "operations": (operations, [0.0, 0.0, 0.5, 0.25, 0.0], "log_softmax"),
         "images": (images, [0.0], "sigmoid"),
         "activated": (activated, [0.25, 0.2, 0.0], "identity"),
         "compiled": (compiled, [0.0], "log_softmax"),
@@ -315,7 +365,7 @@ def keras_models():
 
 @pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
-@pytest.mark.parametrize("name", ["functional", "images", "activated", "compiled", "deep", "half"])
+@pytest.mark.parametrize("name", KERAS)
 def test_files_of_keras_come_in_exactly(name, tmp_path):
     build, slopes, head = keras_models()[name]
     model = build()
@@ -341,7 +391,41 @@ def test_files_of_keras_come_in_exactly(name, tmp_path):
     assert np.abs(outputs - expected).max() < 30 * epsilon * max(1.0, np.abs(expected).max())
     live = read(model)
     assert live.network.architecture == found.network.architecture
-    assert np.array_equal(live.network.theta, found.network.theta)
+    assert live.network.theta.tobytes() == found.network.theta.tobytes()
+    assert live.head == found.head
+
+
+def keras_graph_file(path, *links, output):
+    """A .keras file of an input, a Dense layer ``one`` of it, and more layers."""
+    pytest.importorskip("h5py")
+    start = malformed.keras_layer("InputLayer", "in"), malformed.dense("one")
+    config = malformed.keras_graph((start[0],), (start[1], "in"), *links, output_layers=output)
+    path.write_bytes(malformed.keras_file(config))
+    return path
+
+
+def test_sums_of_sums_do_not_grow_without_end(tmp_path):
+    names = ["one", *(f"sum{k}" for k in range(60))]
+    sums = [malformed.keras_layer("Add", name) for name in names[1:]]
+    links = [(layer, name, name) for layer, name in zip(sums, names[:-1], strict=True)]
+    path = keras_graph_file(tmp_path / "doubled.keras", *links, output={"y": [names[-1], 0, 0]})
+    network = pdm.load(path)
+    assert len(network.architecture.connections) < 64 * 60
+    W, b = network.weights[0], network.biases[0]
+    X = np.arange(6.0).reshape(2, 3)
+    assert np.array_equal(pdm.outputs(network, X), 2.0**60 * np.maximum(X @ W.T + b, 0.0))
+
+
+def test_a_keras_file_of_many_layers_is_read_in_no_time(tmp_path):
+    names = ["one", *(f"layer{k}" for k in range(4000))]
+    links = [
+        (malformed.keras_layer("Add", name), below, "one")
+        if k % 2
+        else (malformed.keras_layer("LeakyReLU", name, negative_slope=0.5), below)
+        for k, (below, name) in enumerate(pairwise(names))
+    ]
+    path = keras_graph_file(tmp_path / "deep.keras", *links, output=[[names[-1], 0, 0]])
+    assert len(pdm.load(path).architecture.layers) == 2 + 2000
 
 
 def test_arrays_of_hdf5_are_those_that_h5py_wrote(tmp_path, monkeypatch):

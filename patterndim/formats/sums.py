@@ -6,11 +6,14 @@ activation that others only add up becomes part of their sums, if that repeats n
 remains, such as the stream of a residual network, is a linear layer (slope 1).
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from patterndim.errors import ArgumentError
 from patterndim.formats.imported import Dense, Imported, Node, Terms, graph
 from patterndim.typing import AnyArray
+
+#: Most terms of a sum that several others take up: sums of sums of sums would grow without end.
+MOST_REPEATED = 64
 
 
 @dataclass(frozen=True)
@@ -100,29 +103,50 @@ def _joined(nodes: list[Node], output: int) -> list[Node]:
         if v in needed:
             needed.update(u for u, _ in found[v].incoming)
     found = {v: found[v] for v in sorted(needed - {0})}
-    for v in list(found):
-        ends = [(w, dense) for w in found for u, dense in found[w].incoming if u == v]
-        if found[v].slope != 1.0 or v == len(nodes) + 1 or any(dense for _, dense in ends):
+    kept = [v for v, taken in _taken_up(found).items() if not taken]
+    numbers = {0: 0} | {v: number for number, v in enumerate(kept, start=1)}
+    return [_whole(found, v, numbers) for v in kept]
+
+
+def _taken_up(found: dict[int, Node]) -> dict[int, bool]:
+    """Whether the sums that have a layer as a term take up its terms and bias instead."""
+    takers: dict[int, list[int]] = {v: [] for v in (0, *found)}
+    for w, node in found.items():
+        for u, _ in node.incoming:
+            takers[u].append(w)
+    multiplied = {u for node in found.values() for u, dense in node.incoming if dense is not None}
+    # Of a layer with all that it has taken up, which comes before it.
+    biased = {v: bool(node.biases) for v, node in found.items()}
+    bare = {v: not (node.denses or node.biases) for v, node in found.items()}
+    terms = {v: len(node.incoming) for v, node in found.items()}
+    taken = dict.fromkeys(found, False)
+    for v in list(found)[:-1]:
+        if found[v].slope != 1.0 or v in multiplied:
             continue
-        free = not (found[v].denses or found[v].biases)
-        if free or (len(ends) == 1 and not (found[v].biases and found[ends[0][0]].biases)):
-            node = found.pop(v)
-            for w in {w for w, _ in ends}:
-                found[w] = _taken_up(node, v, found[w])
-    numbers = {0: 0} | {v: number for number, v in enumerate(found, start=1)}
-    return [
-        replace(node, incoming=tuple((numbers[u], dense) for u, dense in node.incoming))
-        for node in found.values()
-    ]
+        once = len(takers[v]) == 1
+        if bare[v]:
+            taken[v] = once or terms[v] <= MOST_REPEATED
+        else:
+            taken[v] = once and not (biased[v] and biased[takers[v][0]])
+        for w in takers[v] if taken[v] else ():
+            biased[w] |= biased[v]
+            bare[w] &= bare[v]
+            terms[w] += terms[v] - 1
+    return taken
 
 
-def _taken_up(node: Node, v: int, taker: Node) -> Node:
-    """Sum that takes up another, which it has as a term, and its bias."""
-    incoming: list[tuple[int, Dense | None]] = []
-    for term in taker.incoming:
-        incoming += node.incoming if term[0] == v else [term]
-    own = node if node.bias is not None else taker
-    return Node(tuple(incoming), taker.slope, own.bias_name, own.bias)
+def _whole(found: dict[int, Node], v: int, numbers: dict[int, int]) -> Node:
+    """Layer with the terms and the bias of those that it takes up, and numbers for what is kept."""
+    own, incoming = found[v], []
+    stack = [*reversed(own.incoming)]
+    while stack:
+        u, dense = stack.pop()
+        if u in numbers:
+            incoming.append((numbers[u], dense))
+        else:
+            stack += reversed(found[u].incoming)
+            own = own if found[u].bias is None else found[u]
+    return Node(tuple(incoming), found[v].slope, own.bias_name, own.bias)
 
 
 def _width(nodes: list[Node]) -> int:
