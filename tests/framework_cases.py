@@ -361,6 +361,17 @@ def keras_linear():
     return keras_case(keras.Model(x, layers.Dense(2)(h)))
 
 
+def keras_named():
+    """Inputs and outputs by name."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((4,), name="start")
+    y = layers.Dense(2)(layers.Dense(3, activation="relu")(x))
+    plain = keras_case(keras.Model(x, y))
+    return replace(plain, source=keras.Model({"start": x}, {"end": y}))
+
+
 def keras_twins():
     import keras
     from keras import layers
@@ -436,5 +447,6 @@ CASES = {
     "keras functional": keras_functional,
     "keras models inside with equal names": keras_twins,
     "keras linear layers": keras_linear,
+    "keras inputs and outputs by name": keras_named,
     "keras Sequential bfloat16": keras_low,
 }  # fmt: skip

@@ -41,7 +41,11 @@ def read(source: Any) -> Imported:
 
     def forward(X: FloatArray) -> AnyArray:
         inputs = X.astype(imported.dtype).reshape(len(X), *(n or -1 for n in shape))
-        return np.asarray(keras.ops.convert_to_numpy(source(inputs, training=False)))
+        # A model made of lists or dicts of one takes and gives these.
+        single = isinstance(source, keras.Sequential)
+        given = inputs if single else keras.tree.pack_sequence_as(source.input, [inputs])
+        [found] = keras.tree.flatten(source(given, training=False))
+        return np.asarray(keras.ops.convert_to_numpy(found))
 
     def outputs(X: FloatArray) -> AnyArray:
         return plain("outputs", forward(X))
