@@ -143,6 +143,13 @@ class Architecture:
             edges[connection.target].append(e)
         return tuple(tuple(found) for found in edges)
 
+    @cached_property
+    def bare_layers(self) -> frozenset[int]:
+        """Layers that an identity joins to others, with no trainable matrix beside it."""
+        joins = {(c.source, c.target) for c in self.connections}
+        free = {(c.source, c.target) for c in self.connections if c.trainable}
+        return frozenset(v for ends in joins - free for v in ends)
+
     def weights_of(self, theta: FloatArray) -> tuple[FloatArray | None, ...]:
         """Views of a parameter vector, one per connection: (n_v, n_u), or None for an identity."""
         return tuple(

@@ -90,8 +90,9 @@ def local_dimensions(
     """
     Ranks of the parameter Jacobians of one architecture at many parameter vectors.
 
-    What `local_dimension` finds for each of K networks, in one call: values, certain bounds and
-    proofs are the same, only the random primes and failure probabilities differ.  Networks of at
+    What `local_dimension` finds for each of K networks, in one call.  Values are the same; the
+    random primes and failure probabilities differ, and bounds of unproved ranks, for which
+    `local_dimension` alone counts the symmetries on the sample.  Networks of at
     most `bulk.LARGEST` parameters are worked on by compiled loops, a thread for each range of
     networks; larger ones one by one, each on all threads.
 
@@ -163,7 +164,7 @@ def local_dimensions(
     X = X if X.ndim == 3 else X[np.newaxis]
     head = Head.of(output, architecture.widths[-1])
     if fits(architecture) and head.name in OUTPUTS:
-        return _dimensions(Bulk(architecture, head.C, seed, primes).run(thetas, X, progress), seed)
+        return _dimensions(Bulk(architecture, head, seed, primes).run(thetas, X, progress), seed)
     found = Found.nothing(len(thetas))
     for k, theta in enumerate(thetas):
         network, sample = Network(architecture, theta), X[k if len(X) > 1 else 0]

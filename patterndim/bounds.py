@@ -41,7 +41,7 @@ def certain_bound(
         parameter_bound(architecture, X, gate, head),
         region_bound(architecture, X, pattern, head),
     ]
-    if linear_symmetries(architecture):
+    if has_linear_layers(architecture):
         bounds.append(every_sample_bound(architecture, head))
     return min(bounds, key=lambda bound: bound.value)
 
@@ -137,7 +137,10 @@ def parameter_bound(
     C_x span: moving those live ones along w with C_x w = 0 at every x changes nothing.  At generic
     theta no rescaling does that, as a live parameter of the neuron leads to an output that counts.
     """
-    live = live_parameters(architecture, X, gate, head)
+    return _parameter_bound(architecture, live_parameters(architecture, X, gate, head.reach), head)
+
+
+def _parameter_bound(architecture: Architecture, live: Live, head: Head) -> Bound:
     count = 0
     last = len(architecture.layers) - 1
     for v in range(1, last + 1):
@@ -153,20 +156,32 @@ def every_sample_bound(architecture: Architecture, head: Head) -> Bound:
     """
     Bound for every sample: parameters minus independent rescalings, and `linear_symmetries`.
 
-    It is `parameter_bound` at one input that is nowhere 0, with every neuron active, so that all
-    parameters are live; the symmetries leave the network unchanged whichever of its parameters
-    die at a sample.
+    It is `parameter_bound` at one input that is nowhere 0, with every neuron active: those that
+    lead to no output that counts, at any input, are dead at every sample.  The symmetries leave
+    the network unchanged whichever of the other parameters die at a sample.
     """
     if not head.span:
         return Bound(0, "outputs")
     X = np.ones((1, architecture.widths[0]))
     gate = [np.ones((1, architecture.widths[v])) for v in architecture.hidden_layers]
-    found = parameter_bound(architecture, X, gate, head)
-    more = linear_symmetries(architecture)
-    return Bound(found.value - more, "symmetries") if more else found
+    reach = head.reach.reshape(-1, head.C.shape[-1]).max(axis=0, keepdims=True)
+    live = live_parameters(architecture, X, gate, reach)
+    found = _parameter_bound(architecture, live, head)
+    if more := linear_symmetries(architecture, live):
+        found = Bound(found.value - more, "symmetries")
+    if all(architecture.layers[v].slope == 1.0 for v in architecture.hidden_layers):
+        # One region: the rows of J are affine in the input.
+        whole = Bound(head.span * (architecture.widths[0] + 1), "regions")
+        found = min(found, whole, key=lambda bound: bound.value)
+    return found
 
 
-def linear_symmetries(architecture: Architecture) -> int:
+def has_linear_layers(architecture: Architecture) -> bool:
+    """Whether some hidden layer has no activation."""
+    return any(architecture.layers[v].slope == 1.0 for v in architecture.hidden_layers)
+
+
+def linear_symmetries(architecture: Architecture, live: Live) -> int:
     """
     Independent directions beyond rescaling that linear layers (slope 1) leave invisible always.
 
@@ -175,17 +190,19 @@ def linear_symmetries(architecture: Architecture) -> int:
     parameters row i of G goes to row i of G W_in injectively on some m entries with the diagonal
     one, m the least of n and the columns of W_in: so, layer after layer, no combination of these
     and of rescalings vanishes, and n (m - 1) are new.  Biases on both sides of any linear layer
-    allow n shifts, z + e, which its own bias shows.
+    allow shifts, z + e, of the neurons that lead to outputs that count, which its own bias shows.
+    Only what is ``live`` in `every_sample_bound` counts.
     """
     layers, count = architecture.layers, 0
-    free = {(c.source, c.target) for c in architecture.connections if c.trainable}
-    joins = {(c.source, c.target) for c in architecture.connections}
     for v in architecture.hidden_layers:
         if layers[v].slope == 1.0:
-            n, columns = layers[v].width, sum(layers[u].width for u, w in free if w == v)
-            if not any(v in ends for ends in joins - free):
+            sources = {c.source for c in architecture.connections if c.target == v and c.trainable}
+            targets = {c.target for c in architecture.connections if c.source == v}
+            n, columns = layers[v].width, sum(layers[u].width for u in sources)
+            if v not in architecture.bare_layers and live.reached[v].all():
                 count += n * (min(n, columns) - 1)
-            count += n * all(layers[w].bias for w in (v, *(w for u, w in joins if u == v)))
+            if all(layers[w].bias for w in (v, *targets)):
+                count += int(live.reached[v].sum())
     return count
 
 

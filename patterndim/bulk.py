@@ -8,6 +8,8 @@ import numpy as np
 
 from patterndim.architecture import Architecture
 from patterndim.arithmetic import MODULUS_RANGE, Modular, prime_failure, random_prime
+from patterndim.bounds import every_sample_bound, has_linear_layers
+from patterndim.heads import Head
 from patterndim.kernels import bulk_bounds, bulk_patterns, bulk_ranks
 from patterndim.minors import entry_bits
 from patterndim.network import Network
@@ -74,17 +76,20 @@ def fits(architecture: Architecture) -> bool:
 
 class Bulk:
     """
-    The computation for one architecture, one map C (k, n_L) of full row rank and one seed.
+    The computation for one architecture, one head C (k, n_L) of full row rank and one seed.
 
     The primes and the random directions are the same for all networks, so what is found about
     one of them does not depend on the others.
     """
 
-    def __init__(self, architecture: Architecture, C: FloatArray, seed: int, primes: int) -> None:
+    def __init__(self, architecture: Architecture, head: Head, seed: int, primes: int) -> None:
         rng = np.random.default_rng(seed)
         self.architecture = architecture
         self.graphs = graphs(architecture)
-        self.C = C
+        self.C = head.C
+        # What holds at every sample: more than the kernels know, if layers are linear.
+        linear = has_linear_layers(architecture)
+        self.always = every_sample_bound(architecture, head) if linear else None
         self.trials = []
         for _ in range(primes):
             arithmetic = Modular(random_prime(rng))
@@ -115,6 +120,9 @@ class Bulk:
         masks, counts = self._certify(thetas, X)
         found.uncertain[part], found.ties[part] = counts[:, 0], counts[:, 1]
         live, bounds = self._bound(X, masks)
+        if self.always is not None:
+            least = self.always.value, BOUNDS.index(self.always.name)
+            bounds[bounds[:, 0] > self.always.value] = least
         upper = np.ascontiguousarray(bounds[:, 0])
         found.upper[part], found.bound[part] = upper, bounds[:, 1]
         value, modulus = found.value[part], found.modulus[part]

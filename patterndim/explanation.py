@@ -9,6 +9,7 @@ from patterndim import elimination
 from patterndim.arithmetic import Modular, Real, random_prime
 from patterndim.dimension import Dimension, as_dimension
 from patterndim.elimination import Progress
+from patterndim.errors import MemoryLimitError
 from patterndim.frozen import FrozenJacobian
 from patterndim.heads import Head
 from patterndim.invisible import complement, orthonormal
@@ -18,12 +19,14 @@ from patterndim.neurons import Mechanism, NeuronState, mechanisms, neuron_states
 from patterndim.pattern import activation_pattern, check_inputs
 from patterndim.plan import SPARE
 from patterndim.rank.echelon import Echelon
-from patterndim.redundancy import SYMMETRIES, Share, blocks, dead_by_layer, shares
+from patterndim.redundancy import SYMMETRIES, Share, blocks, dead_by_layer, shares, symmetry_size
 from patterndim.rows import combine_rows
 from patterndim.typing import ArrayLike, FloatArray, Output, Seed
 from patterndim.validation import callable_or_none, float_array, integer
 from patterndim.validation import seed as as_seed
 
+#: Most bytes of the directions of all symmetries.
+LARGEST = 2**31
 #: Causes in the order in which directions are attributed to them.
 CAUSES = ("dead", "rescaling", "softmax", "head", "linear", "aligned", "hidden", "few inputs")
 
@@ -89,7 +92,7 @@ class Explanation:
             return np.zeros((0, self.network.parameter_count))
         wide, theta = self._wide, self.network.theta
         basis, _, _ = orthonormal(wide, self.network, self.reachable.value)
-        live = live_parameters(wide.architecture, wide.X, wide.passing, wide.head, theta)
+        live = live_parameters(wide.architecture, wide.X, wide.passing, wide.head.reach, theta)
         known = (block.vectors for block in blocks(wide, theta, Real(), SYMMETRIES))
         return complement(basis, ~live.parameters(wide.architecture), known, count)
 
@@ -164,6 +167,8 @@ def explain(
     ------
     ShapeError, NonFiniteError, KindError, ArgumentError
         If an argument is not as above.
+    MemoryLimitError
+        If so many neurons are linear or aligned that their symmetries take more than 2 GiB.
 
     References
     ----------
@@ -189,6 +194,11 @@ def explain(
     head = Head.of(output, network.widths[-1], None if len(extra) else len(X))
     frozen = _freeze(network, X, head)
     wide = _freeze(network, np.concatenate([X, extra]), head) if len(extra) else frozen
+    if (need := 8 * max(symmetry_size(frozen), symmetry_size(wide))) > LARGEST:
+        raise MemoryLimitError(
+            f"network must have fewer linear or aligned neurons in a layer, got symmetries of "
+            f"{need} bytes, more than {LARGEST}: local_dimension does without them"
+        )
     rank = elimination.modular(frozen, network.theta, seed, primes, progress)
     most = rank
     if len(extra):
@@ -237,7 +247,7 @@ def _always(
     wide: FrozenJacobian, network: Network, theta: FloatArray, arithmetic: Modular, rank: int
 ) -> list[Share]:
     """Shares of what no input shows; what the symmetries leave is hidden."""
-    live = live_parameters(wide.architecture, wide.X, wide.passing, wide.head, network.theta)
+    live = live_parameters(wide.architecture, wide.X, wide.passing, wide.head.reach, network.theta)
     found = shares(wide, theta, arithmetic, live.parameters(wide.architecture))
     known = sum(share.count for share in found)
     hidden = network.parameter_count - rank - known
@@ -265,7 +275,7 @@ def _sample(
     rows = combine_rows(wide, theta, arithmetic, rng, missing + SPARE)
     echelon = Echelon(arithmetic, len(rows))
     live = live_parameters(
-        frozen.architecture, frozen.X, frozen.passing, frozen.head, network.theta
+        frozen.architecture, frozen.X, frozen.passing, frozen.head.reach, network.theta
     )
     dead = ~live.parameters(frozen.architecture)
     found = []

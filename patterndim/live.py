@@ -8,7 +8,7 @@ import numpy as np
 from patterndim.architecture import Architecture, Connection
 from patterndim.arithmetic import Support
 from patterndim.factors import Factors, factor
-from patterndim.heads import Head, at
+from patterndim.heads import at
 from patterndim.typing import AnyArray, BoolArray, FloatArray
 
 #: Inputs that are propagated at a time.
@@ -44,13 +44,14 @@ def live_parameters(
     architecture: Architecture,
     X: FloatArray,
     gate: Sequence[AnyArray],
-    head: Head,
+    reach: FloatArray,
     theta: FloatArray | None = None,
 ) -> Live:
     """
     Parameters whose column of J some path reaches: the others have a column of zeros.
 
-    At given parameters only nonzero weights carry a path; by default all may be nonzero.
+    ``reach``, (1, n_L) or (N, 1, n_L), is nonzero at the outputs that count (`Head.reach`).  At
+    given parameters only nonzero weights carry a path; by default all may be nonzero.
     """
     ones = np.ones(architecture.parameter_count) if theta is None else theta
     weights = [
@@ -62,7 +63,7 @@ def live_parameters(
         some = slice(start, start + CHUNK)
         part = [values[some] for values in gate]
         # Where a path leads does not matter, if it counts: one row is enough.
-        paths = factor(architecture, ones, X[some], part, Support(), at(head.reach, some))
+        paths = factor(architecture, ones, X[some], part, Support(), at(reach, some))
         for live, connection in zip(weights, architecture.connections, strict=True):
             live |= _carried(paths, connection)
         for v, neurons in enumerate(reached[1:], start=1):

@@ -22,16 +22,18 @@ def entry_bits(
         )
     ]
     biases = [None if where is None else thetas[:, where] for where in architecture.bias_slices]
-    return _largest(architecture, weights, biases, X), _lowest(architecture, weights, biases, X)
+    lowest = _lowest(architecture, len(thetas), weights, biases, X)
+    return _largest(architecture, len(thetas), weights, biases, X), lowest
 
 
 def _largest(
     architecture: Architecture,
+    count: int,
     weights: list[FloatArray | None],
     biases: list[FloatArray | None],
     X: FloatArray,
 ) -> FloatArray:
-    count, last = len(next(W for W in weights if W is not None)), len(architecture.layers) - 1
+    last = len(architecture.layers) - 1
     h = [np.full(count, -np.inf) if b is None else _log2(np.abs(b).max(axis=1)) for b in biases]
     h[0] = np.broadcast_to(_log2(np.abs(X).max(axis=(1, 2))), (count,))
     B = [np.full(count, -np.inf) for _ in range(last)] + [np.zeros(count)]
@@ -61,11 +63,12 @@ def _log2(values: FloatArray) -> FloatArray:
 
 def _lowest(
     architecture: Architecture,
+    count: int,
     weights: list[FloatArray | None],
     biases: list[FloatArray | None],
     X: FloatArray,
 ) -> IntArray:
-    count, last = len(next(W for W in weights if W is not None)), len(architecture.layers) - 1
+    last = len(architecture.layers) - 1
     slopes = [_lowest_bits(np.array([layer.slope])) for layer in architecture.layers]
     zero = np.zeros(count, dtype=np.int64)
     into = [zero if W is None else _lowest_bits(W.reshape(count, -1)) for W in weights]

@@ -80,7 +80,7 @@ class Network:
         biases : sequence of arrays, shapes (n_{l+1},), or None
             One vector per matrix; None for no bias, there or anywhere.
         slope : float or sequence of float
-            Slope of leaky ReLU in [0, 1), for all hidden layers or one for each; 0 is ReLU.
+            Slope of leaky ReLU, for all hidden layers or one for each; 0 is ReLU, 1 none.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Network:
         biases : sequence of arrays, shapes (n_{l+1},), or None
             One vector per layer after the input; None for no bias, there or anywhere.
         slope : float or sequence of float
-            Slope of leaky ReLU in [0, 1), for all hidden layers or one for each; 0 is ReLU.
+            Slope of leaky ReLU, for all hidden layers or one for each; 0 is ReLU, 1 none.
 
         Raises
         ------

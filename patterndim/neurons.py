@@ -74,7 +74,7 @@ def _states(
 ) -> dict[tuple[int, int], tuple[str, tuple[int, ...]]]:
     architecture = frozen.architecture
     found: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {}
-    live = live_parameters(architecture, frozen.X, frozen.passing, frozen.head, theta)
+    live = live_parameters(architecture, frozen.X, frozen.passing, frozen.head.reach, theta)
     for layer, passing in zip(architecture.hidden_layers, frozen.passing, strict=True):
         used = live.reached[layer]
         for neuron, on in enumerate(np.any(passing, axis=0)):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from patterndim.architecture import Architecture
 from patterndim.arithmetic import Modular, Real, random_prime
 from patterndim.bounds import Bound, input_bound
 from patterndim.frozen import FrozenJacobian
@@ -124,7 +125,7 @@ def symmetry_size(frozen: FrozenJacobian) -> int:
     """Entries of all tangent vectors, or 0 if there are none beyond rescalings."""
     architecture = frozen.architecture
     groups = neuron_groups(architecture, frozen.pattern.masks)
-    extra = sum(extra_symmetries(group) for group in groups)
+    extra = sum(extra_symmetries(architecture, group) for group in groups)
     return (extra + architecture.hidden_neurons) * architecture.parameter_count if extra else 0
 
 
@@ -138,13 +139,14 @@ def symmetry_bound(frozen: FrozenJacobian, rng: np.random.Generator) -> Bound:
     """
     arithmetic = Modular(random_prime(rng))
     theta = arithmetic.random(rng, (frozen.architecture.parameter_count,))
-    live = live_parameters(frozen.architecture, frozen.X, frozen.passing, frozen.head)
+    live = live_parameters(frozen.architecture, frozen.X, frozen.passing, frozen.head.reach)
     mask = live.parameters(frozen.architecture)
     lost = sum(share.count for share in shares(frozen, theta, arithmetic, mask))
     return Bound(frozen.architecture.parameter_count - lost, "symmetries")
 
 
-def extra_symmetries(group: Group) -> int:
-    """Number of tangent vectors of a group beyond rescaling."""
+def extra_symmetries(architecture: Architecture, group: Group) -> int:
+    """Number of tangent vectors of a group beyond rescaling: mixtures, and shifts if linear."""
     size = len(group.neurons)
-    return size * size if group.linear else size * (size - 1)
+    mixtures = 0 if group.layer in architecture.bare_layers else size * (size - 1)
+    return mixtures + size if group.linear else mixtures

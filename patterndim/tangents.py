@@ -84,10 +84,6 @@ class Tangents:
     def _ends(self) -> set[tuple[int, int]]:
         return {(c.source, c.target) for c in self.architecture.connections}
 
-    def _bare(self, layer: int) -> bool:
-        """Whether an identity without a trainable matrix beside it joins the layer to others."""
-        return any(layer in ends and ends not in self.free for ends in self._ends())
-
     def rescalings(self) -> Iterator[tuple[int, FloatArray]]:
         """
         (first layer, block) for the rescalings of each layer: one vector per neuron.
@@ -118,7 +114,7 @@ class Tangents:
     def mixtures(self, group: Group) -> FloatArray:
         """Vectors by which different neurons of a group take up each other: k (k - 1)."""
         size = len(group.neurons)
-        if size < 2 or self._bare(group.layer):
+        if size < 2 or group.layer in self.architecture.bare_layers:
             return np.zeros((0, self.theta.size))
         left, right = np.nonzero(~np.eye(size, dtype=bool))
         ratio = self.arithmetic.quotient(group.gates[left], group.gates[right])

@@ -12,6 +12,9 @@ from patterndim.redundancy import finer_bound
 from patterndim.typing import ArrayLike, Output, Seed
 from patterndim.validation import seed as as_seed
 
+#: Most numbers with which symmetries are counted.
+SYMMETRIES = 2**27
+
 
 def dimension_bound(
     network: Network, inputs: ArrayLike | None = None, *, output: Output = "affine", rng: Seed = 0
@@ -25,7 +28,8 @@ def dimension_bound(
     With inputs it is the least of "outputs" (N n_L, or N (n_L - 1) behind a softmax),
     "parameters" (live ones minus rescalings), "regions" and "inputs" (what each perceived
     activation region can add, by the number and by the rank of its inputs) and "symmetries"
-    (live parameters minus all symmetries of linear and aligned neurons).
+    (live parameters minus all symmetries of linear and aligned neurons, which are counted if
+    that takes at most a gigabyte).
 
     Parameters
     ----------
@@ -71,4 +75,4 @@ def dimension_bound(
     X = check_inputs(network, inputs)
     head = Head.of(output, network.widths[-1], len(X))
     frozen = FrozenJacobian.build(architecture, X, activation_pattern(network, X), head)
-    return finer_bound(frozen, generator, np.inf)
+    return finer_bound(frozen, generator, SYMMETRIES)

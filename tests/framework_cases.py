@@ -434,6 +434,10 @@ CASES = {
         "MLPRegressor", lambda y: np.stack([y, -y], 1), "float64", hidden_layer_sizes=(),
         activation="identity",
     ),
+    "sklearn linear hidden layers": lambda: sklearn_case(
+        "MLPRegressor", lambda y: y.astype(float), "float64", hidden_layer_sizes=(4, 5),
+        activation="identity",
+    ),
     "flax linen variables": lambda: linen(False),
     "flax linen, bound": lambda: linen(True, head="softmax"),
     "flax linen, bound, residual": lambda: linen(True, residual=True, head="log_softmax"),

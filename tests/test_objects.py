@@ -294,3 +294,24 @@ print(*{{"torch", "jax", "flax", "keras", "sklearn"}} & set(sys.modules))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
+
+
+@pytest.mark.compiled
+def test_a_sum_keeps_its_first_bias_there_and_back():
+    """Of two matrices with biases in one sum the other is a linear layer, each time the same."""
+    import torch
+    from torch import nn
+
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.p, self.a, self.b = nn.Linear(3, 2), nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.p(x) + self.b(torch.relu(self.a(x)))
+
+    network = pdm.load(Sum().double())
+    again = pdm.load(to_torch(network))
+    assert network.widths == (3, 4, 2, 2)
+    assert again.architecture == network.architecture
+    assert np.array_equal(again.theta, network.theta)

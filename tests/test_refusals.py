@@ -516,7 +516,11 @@ class Estimator:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"activation": "tanh"}, ArgumentError, "must have activation 'relu', got 'tanh'"),
+        (
+            {"activation": "tanh"},
+            ArgumentError,
+            "must have activation relu or identity, got 'tanh'",
+        ),
         ({"out_activation_": "exp"}, ArgumentError, "must have an output of .*, got 'exp'"),
         ({"fault": "raises"}, ArgumentError, "must run on .* inputs: out of order"),
         ({"fault": "shape"}, ShapeError, r"must give outputs of shape \(\d+, 2\), got"),

@@ -138,6 +138,9 @@ def layers(found: Explanation) -> Iterable[str]:
             cells.append(f"{hidden[layer]:>14.1f}")
         yield f"{layer:>5}{network.widths[layer]:>7}{size:>12,}" + "".join(cells)
     for mechanism in found.mechanisms:
+        if architecture.layers[mechanism.layer].slope == 1.0 and mechanism.kind == "affine layer":
+            yield f"layer {mechanism.layer} has no activation"
+            continue
         text = MECHANISMS[mechanism.kind].format(
             count=len(mechanism.neurons), names=_names(mechanism.neurons)
         )

@@ -220,6 +220,8 @@ def _others(case: Case, places: Sequence[MaskDisagreement], samples: IntArray) -
     )
     factors = {place.factor for place in places}
     slopes = {case.network.architecture.layers[layer].slope for layer in layers}
+    if slopes == {1.0}:
+        return Fault("activation", f"there is an activation in {where}, which must have none")
     below = [place.factor for place in places if place.sign < 0]
     if below:
         # With another slope further masks may change as well.

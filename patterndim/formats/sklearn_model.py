@@ -19,6 +19,9 @@ from patterndim.typing import AnyArray, FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
 
+#: Slope of each activation of the hidden layers.
+SLOPES = {"relu": 0.0, "identity": 1.0}
+
 #: Head of each activation of the output.
 HEADS = {"identity": "identity", "softmax": "softmax", "logistic": "sigmoid"}
 
@@ -34,8 +37,10 @@ def read(source: Any) -> Imported:
     if not hasattr(source, "coefs_"):
         raise ArgumentError(f"{name} must be fitted, got one without coefs_")
     hidden = len(source.coefs_) - 1
-    if hidden and source.activation != "relu":
-        raise ArgumentError(f"{name} must have activation 'relu', got {source.activation!r}")
+    if hidden and source.activation not in SLOPES:
+        raise ArgumentError(
+            f"{name} must have activation {' or '.join(SLOPES)}, got {source.activation!r}"
+        )
     if source.out_activation_ not in HEADS:
         raise ArgumentError(
             f"{name} must have an output of {', '.join(HEADS)}, got {source.out_activation_!r}"
@@ -44,7 +49,7 @@ def read(source: Any) -> Imported:
         Dense(f"coefs_[{i}]", plain("coefs_", W), True, f"intercepts_[{i}]", plain("b", b))
         for i, (W, b) in enumerate(zip(source.coefs_, source.intercepts_, strict=True))
     ]
-    imported = chain(layers, source=name)
+    imported = chain(layers, source=name, slope=SLOPES.get(source.activation, 0.0))
     width = imported.network.widths[-1]
 
     def outputs(X: FloatArray) -> AnyArray:

@@ -120,18 +120,19 @@ def _taken_up(found: dict[int, Node]) -> dict[int, bool]:
     bare = {v: not (node.denses or node.biases) for v, node in found.items()}
     terms = {v: len(node.incoming) for v, node in found.items()}
     taken = dict.fromkeys(found, False)
-    for v in list(found)[:-1]:
-        if found[v].slope != 1.0 or v in multiplied:
-            continue
-        once = len(takers[v]) == 1
-        if bare[v]:
-            taken[v] = once or terms[v] <= MOST_REPEATED
-        else:
-            taken[v] = once and not (biased[v] and biased[takers[v][0]])
-        for w in takers[v] if taken[v] else ():
-            biased[w] |= biased[v]
-            bare[w] &= bare[v]
-            terms[w] += terms[v] - 1
+    for w, node in found.items():
+        for v in dict.fromkeys(u for u, _ in node.incoming):
+            if v == 0 or found[v].slope != 1.0 or v in multiplied:
+                continue
+            once = len(takers[v]) == 1
+            if bare[v]:
+                taken[v] = once or terms[v] <= MOST_REPEATED
+            else:
+                taken[v] = once and not (biased[v] and biased[w])
+            if taken[v]:
+                biased[w] |= biased[v]
+                bare[w] &= bare[v]
+                terms[w] += (terms[v] - 1) * takers[v].count(w)
     return taken
 
 

@@ -40,7 +40,7 @@ def functional_dimension(
     The supremum of the rank of the parameter Jacobian over all finite samples [1]_; also called
     the computable full functional dimension [2]_.  It is unchanged by positive rescaling and
     permutation of hidden neurons, and at most the number P of parameters minus that of
-    independent rescalings (H, for a multilayer perceptron).
+    independent rescalings (H, for a multilayer perceptron) and that of what linear layers hide.
 
     Only activation regions with interior count: inputs drawn on a boundary are moved off it.
     Within a region the rows of J are affine in the input, so n_0 + 1 inputs per region are

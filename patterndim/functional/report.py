@@ -18,7 +18,7 @@ def lines(network: Network, found: FunctionalDimension) -> list[tuple[str, str]]
     functional dimension 16
     method               exact: 48 formal inputs, 16 activation regions
     kind                 proved: lower and upper bound meet
-    at most              16 (P - H = 16)
+    at most              16 by parameters (P - H = 16)
     complete             yes: met the bound for all samples
     """
     identifiable = network.parameter_count - network.hidden_neurons
@@ -32,7 +32,7 @@ def lines(network: Network, found: FunctionalDimension) -> list[tuple[str, str]]
             f"{found.regions:,} activation regions",
         ),
         ("kind", _evidence(found)),
-        ("at most", f"{found.upper} (P - H = {identifiable})"),
+        ("at most", f"{found.upper} by {found.bound} (P - H = {identifiable})"),
         ("complete", f"{'yes' if found.complete else 'no'}: {found.reason}"),
     ]
     if found.unseen is not None and found.sampling_failure is not None:
