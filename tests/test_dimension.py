@@ -147,7 +147,7 @@ def test_the_certain_bounds_hold_for_every_parameter_of_the_cell(network, seed):
         architecture,
         X,
         gates(architecture, pattern.masks),
-        Head.of("affine", architecture.widths[-1]),
+        Head.of("affine", architecture.widths[-1]).reach,
     )
     count = sum(int(a.sum()) for a in interleaved(architecture, live))
     assert generic.value <= count - independent_rescalings(architecture, live)

@@ -32,9 +32,13 @@ def rows(pattern):
 
 
 def exact_masks(network, point):
-    """Signs of all hidden preactivations at a rational point, in Fractions."""
-    z = oracles.forward(oracles.describe(network, Fraction), point)[0]
-    return [(a > 0) - (a < 0) for layer in z[1:-1] for a in layer]
+    """Signs of all hidden preactivations at a rational point, in Fractions; 1 in linear layers."""
+    plain = oracles.describe(network, Fraction)
+    z = oracles.forward(plain, point)[0]
+    signs = []
+    for v in range(1, len(z) - 1):
+        signs += [1 if plain[1][v] == 1 else (a > 0) - (a < 0) for a in z[v]]
+    return signs
 
 
 def corners(found, region):
