@@ -105,6 +105,8 @@ def _behind_softmax(P: int, most: int, widths: object) -> Row:
     """
     if not isinstance(widths, list | tuple) or not all(map(is_number, widths)):
         return {}
+    if widths[-1] == 1:  # nothing is left, whatever the parameters allow
+        return {}
     weights = sum(a * b for a, b in pairwise(widths))
     if P not in (weights, weights + sum(widths[1:])):
         return {}

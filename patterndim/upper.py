@@ -24,7 +24,8 @@ def dimension_bound(
 
     Without inputs it holds for every sample: parameters minus independent rescalings, which is
     P minus the number of hidden neurons unless identity connections tie neurons together [1]_,
-    and minus what linear layers (slope 1) leave invisible beyond that.
+    and minus what linear layers (slope 1) leave invisible beyond that; or n_L (n_0 + 1)
+    ("regions"), if all layers are linear.
     With inputs it is the least of "outputs" (N n_L, or N (n_L - 1) behind a softmax),
     "parameters" (live ones minus rescalings), "regions" and "inputs" (what each perceived
     activation region can add, by the number and by the rank of its inputs) and "symmetries"

@@ -43,6 +43,26 @@ def breaks(task):
         yield {"i": i}
 
 
+class MuteError(Exception):
+    """Has no text."""
+
+    def __str__(self):
+        return None
+
+
+class Text(str):
+    """Cannot be sent: no process finds it by its name."""
+
+    __qualname__ = "nowhere.Text"
+
+
+def odd(task):
+    """A row, and then what nobody expects."""
+    yield {Text("n"): Text(task["n"])}
+    if how := {"mute": MuteError, "exit": GeneratorExit, "stop": KeyboardInterrupt}.get(task["n"]):
+        raise how
+
+
 class Late:
     """Squares, but some workers die while it arrives there."""
 

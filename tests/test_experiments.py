@@ -144,7 +144,8 @@ def test_bounds_behind_a_softmax_are_those_that_can_be_reached():
     soft = row("softmax")
     assert (soft["P - H - n_{L-1} - 1"], soft["N (n_L - 1)"]) == (228, 180)
     assert row("softmax", P=222)["P - H - n_{L-1}"] == 216  # no biases
-    for other in ({"P": 230}, {"network.widths": None}, {"network.widths": [64, 10]}):
+    one = {"network.widths": [64, 3, 1], "P": 199, "n_L": 1}  # of one output nothing is left
+    for other in ({"P": 230}, {"network.widths": None}, {"network.widths": [64, 10]}, one):
         found = row("softmax", **other)
         assert not {"P - H", "N n_L"} & {*found}
         assert summary.bound(found, summary.OF_PARAMETERS) is None

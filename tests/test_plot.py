@@ -309,8 +309,19 @@ def test_the_command_draws_nothing_of_failures(tmp_path, capsys):
     path = tmp_path / "failed.jsonl"
     pdm.sweep([{"n": 1}, {"n": 2}], run=fails, out=path, workers=0)
     assert cli.main(["plot", str(path)]) == 2
-    expected = f"results must have rows to draw, got none in '{path}': 2 tasks failed\n"
+    expected = f"results must have rows to draw, got none in '{path}': 2 of 2 tasks failed\n"
     assert capsys.readouterr().err.endswith(expected)
+
+
+def half(task):
+    return twice(task) if task["x"] < 2 else fails(task)
+
+
+def test_the_command_says_what_is_not_in_the_picture(tmp_path, capsys):
+    path = tmp_path / "half.jsonl"
+    pdm.sweep([{"x": x} for x in range(3)], run=half, out=path, workers=0)
+    assert cli.main(["plot", str(path), "--x", "x", "--y", "twice"]) == 0
+    assert "Not in the picture: 1 of 3 tasks failed.\n" in capsys.readouterr().out
 
 
 def test_the_command_says_what_is_wrong(results, capsys, monkeypatch):

@@ -153,6 +153,15 @@ BAD = [
     ({"training__loss": "hinge"}, "training.loss must be one of cross-entropy, square, got 'hin"),
     ({"training__milestones": [3]}, "training.milestones[0] must be a pair [when, rate], got 3"),
     ({"training__milestones": [[1, -1]]}, "training.milestones[0] must be at least 0"),
+    (
+        {
+            "data": {"source": "gaussian", "train": 3},
+            "network": {"widths": [2, 1]},
+            "training": {},
+            "measure": {"outputs": ["affine", "softmax"]},
+        },
+        "measure.outputs must be affine where there is one output, got ['affine', 'softmax']",
+    ),
     ({"measure__at": [0, 4]}, "measure.at must be at most 3 steps, got 4"),
     ({"measure__at": []}, "measure.at must have at least 1 entries, got []"),
     ({"measure__samples": ["tain"]}, "measure.samples[0] must be one of train, test, gaussian,"),

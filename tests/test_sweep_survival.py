@@ -487,3 +487,36 @@ def test_bad_arguments():
         pdm.sweep([], progress=3)
     with pytest.raises(KindError, match=r"tasks\[0\] must have strings as keys, got 1"):
         pdm.sweep([{1: 1}], run=sweeping.square)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.compiled)])
+def test_whatever_a_task_raises_is_its_failure(workers, tmp_path):
+    """Ctrl-C excepted, which in this process ends the sweep."""
+    names = ["good", "mute", "exit", *(["stop"] if workers else []), "last"]
+    tasks = [{"n": name} for name in names]
+    found = pdm.sweep(tasks, run=sweeping.odd, workers=workers, out=tmp_path / "r.jsonl")
+    assert [row["n"] for row in found.rows] == ["good", "last"]
+    failed = {failure["n"]: failure for failure in found.failures}
+    assert set(failed) == set(names) - {"good", "last"}
+    assert all(failure["unfinished"] == 1 for failure in failed.values())
+    assert failed["mute"]["message"] == "an exception without a message"
+    assert failed["exit"]["type"] == "GeneratorExit"
+
+
+def test_settings_of_the_names_of_a_failure_are_kept_beside_it():
+    task = {"message": "mine", "key": 7, "unfinished": "yes", "n": 1, "how": {"1": "raise"}}
+    [failure] = pdm.sweep([task], run=sweeping.faulty, workers=0).failures
+    assert (failure["message"], failure["unfinished"]) == ("no square for 1", 0)
+    assert [failure[f"task.{name}"] for name in ("message", "key", "unfinished")] == [
+        "mine", 7, "yes",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [{"rows": [{"a": 1}]}, {"status": "done", "unfinished": [{}]}])
+def test_a_record_has_rows_or_unfinished_ones(change, tmp_path):
+    path = tmp_path / "r.jsonl"
+    pdm.sweep([{"n": 1, "how": {"1": "raise"}}], run=sweeping.faulty, workers=0, out=path)
+    record = json.loads(path.read_text()) | change
+    path.write_text(json.dumps(record, separators=(",", ":")) + "\n")
+    with pytest.raises(FileError, match="results must be records of a sweep"):
+        pdm.load_results(path)

@@ -5,7 +5,7 @@ import json
 from time import perf_counter
 from typing import Any
 
-from patterndim.commands.output import BOUNDS, add_network, evidence, heading, plain
+from patterndim.commands.output import BOUNDS, add_network, evidence, heading, parameters, plain
 from patterndim.dimension import METHODS, Dimension, local_dimension
 from patterndim.formats import load, npz
 from patterndim.network import Network
@@ -54,10 +54,7 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
         ("local dimension", str(found.value)),
         ("kind", evidence(found)),
         ("at most", f"{found.upper} ({BOUNDS[found.bound]})"),
-        (
-            "P, P - H",
-            f"{network.parameter_count}, {network.parameter_count - network.hidden_neurons}",
-        ),
+        parameters(network),
         ("signs", f"{found.uncertain} needed exact arithmetic, {found.ties} exact zeros (ties)"),
         ("seconds", f"{seconds:.2f}"),
     ]

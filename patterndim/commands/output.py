@@ -52,6 +52,14 @@ def heading(network: Network) -> dict[str, Any]:
     }
 
 
+def parameters(network: Network) -> tuple[str, str]:
+    """Line on the parameters; P - H says something where no identity ties neurons together."""
+    P, H = network.parameter_count, network.hidden_neurons
+    if all(connection.trainable for connection in network.architecture.connections):
+        return "P, P - H", f"{P}, {P - H}"
+    return "P, H", f"{P}, {H}"
+
+
 def plain(found: Dimension) -> dict[str, Any]:
     """Fields of a result as valid JSON: no arrays, no NaN, no infinity."""
     named = {field.name: getattr(found, field.name) for field in fields(found) if field.compare}

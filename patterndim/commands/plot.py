@@ -90,9 +90,12 @@ def run(options: argparse.Namespace, progress: ProgressLine) -> int:
 
 def _rows(path: Path) -> list[Row]:
     results = Results(read_records(path))
+    failed = f"{len(results.failures):,} of {len(results.records):,} tasks failed"
     if not results.rows:
-        failed = f": {len(results.failures):,} tasks failed" if results.failures else ""
-        raise ArgumentError(f"results must have rows to draw, got none in {str(path)!r}{failed}")
+        why = f": {failed}" if results.failures else ""
+        raise ArgumentError(f"results must have rows to draw, got none in {str(path)!r}{why}")
+    if results.failures:
+        print(f"Not in the picture: {failed}.")
     return summary.rows_of(results)
 
 

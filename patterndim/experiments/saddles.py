@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patterndim.experiments.table import Table, tabulate, with_kinds
-from patterndim.plot.lines import certainty, level, panel
+from patterndim.plot.lines import certainty, level, panel, time_axis
 from patterndim.plot.style import new_figure
 from patterndim.summary import OF_PARAMETERS, Row, bound
 from patterndim.typing import FloatArray
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 DIMENSION, GROUPS = "local_dimension", "aligned_neurons_distinct"
 #: Number of inputs, their dimension, and the output weights of the teacher's three neurons.
 COUNT, WEIGHTS = 100, (3.0, -2.0, 1.0)
+#: Most measurements with a tick each.
+TICKS = 8
 
 
 def teacher() -> tuple[FloatArray, FloatArray]:
@@ -54,13 +56,11 @@ def figure(rows: list[Row]) -> "Figure":
             ax.set_ylim(bottom=0)
     for name, most in dict.fromkeys(filter(None, (bound(r, OF_PARAMETERS) for r in rows))):
         level(axes[1], most, f"{name} = {most:,}")
-    first = min((row["step"] for row in rows if row["step"] > 0), default=1)
-    axes[-1].set_xscale("symlog", linthresh=first)
-    axes[-1].set_xlim(left=0)
-    last = max(row["step"] for row in rows)
-    ticks = [0, *(10**k for k in range(1, 9) if first <= 10**k <= last)]
-    axes[-1].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes[-1].minorticks_off()
+    times = sorted({row["step"] for row in rows})
+    time_axis(axes[-1], times)
+    if len(times) > TICKS:
+        ticks = [0, *(10**k for k in range(1, 9) if times[1] <= 10**k <= times[-1])]
+        axes[-1].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes[-1].set_xlabel("steps of gradient descent")
     handles = [*axes[1].get_legend_handles_labels()[0], *certainty()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)

@@ -21,7 +21,9 @@ def lines(network: Network, found: FunctionalDimension) -> list[tuple[str, str]]
     at most              16 by parameters (P - H = 16)
     complete             yes: met the bound for all samples
     """
-    identifiable = network.parameter_count - network.hidden_neurons
+    most = f"{found.upper} by {found.bound}"
+    if all(connection.trainable for connection in network.architecture.connections):
+        most += f" (P - H = {network.parameter_count - network.hidden_neurons})"
     formal = "" if found.method == "sample" else "formal "
     report = [
         ("network", repr(network)),
@@ -32,7 +34,7 @@ def lines(network: Network, found: FunctionalDimension) -> list[tuple[str, str]]
             f"{found.regions:,} activation regions",
         ),
         ("kind", _evidence(found)),
-        ("at most", f"{found.upper} by {found.bound} (P - H = {identifiable})"),
+        ("at most", most),
         ("complete", f"{'yes' if found.complete else 'no'}: {found.reason}"),
     ]
     if found.unseen is not None and found.sampling_failure is not None:

@@ -157,6 +157,12 @@ def _check_labels(y: AnyArray, outputs: int) -> None:
 
 
 def _check_measure(settings: Settings) -> None:
+    outputs = settings["measure"]["outputs"]
+    if settings["network"]["widths"][-1] == 1 and "softmax" in outputs:
+        raise ArgumentError(
+            f"measure.outputs must be affine where there is one output, got {outputs}: its "
+            "softmax is constant"
+        )
     training, measure, given = settings["training"], settings["measure"], settings["data"]
     if training["epochs"] is not None and training["steps"] is not None:
         raise ArgumentError("training must have epochs or steps, got both")

@@ -119,6 +119,7 @@ def _record(line: bytes) -> Record | None:
         and all(isinstance(row, dict) for row in [*found["rows"], *unfinished])
         and all(isinstance(name, str) for name in found["grid"])
         and (not failed or isinstance(found.get("error"), dict))
+        and not (found["rows"] if failed else unfinished)
     )
     return found if whole else None
 

@@ -53,18 +53,10 @@ class Results:
         """
         For each failed task the settings that vary, the error, and the end of its traceback.
 
-        ``unfinished`` is how many rows it had measured before.
+        ``unfinished`` is how many rows it had measured before.  A setting of the name of one of
+        these has "task." before it.
         """
-        return [
-            {
-                **self._settings(record),
-                **record["error"],
-                "unfinished": len(record.get("unfinished", [])),
-                "key": record["key"],
-            }
-            for record in self.records
-            if record["status"] != "done"
-        ]
+        return [self._failure(record) for record in self.records if record["status"] != "done"]
 
     @property
     def rows(self) -> list[Row]:
@@ -123,6 +115,12 @@ class Results:
         for name, column in columns.items():
             table[name] = column
         return table
+
+    def _failure(self, record: Record) -> Row:
+        unfinished = len(record.get("unfinished", []))
+        own = {**record["error"], "unfinished": unfinished, "key": record["key"]}
+        settings = self._settings(record).items()
+        return {f"task.{name}" if name in own else name: value for name, value in settings} | own
 
     def _joined(self, part: str) -> list[Row]:
         return [

@@ -109,8 +109,10 @@ def plain(
     NonFiniteError
         If it is NaN or infinite although it must be ``finite``.
     """
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _exact(value)
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):
@@ -131,11 +133,16 @@ def plain(
         for key in value:
             if not isinstance(key, str):
                 raise KindError(f"{name} must have strings as keys, got {brief(key)}")
-        entries = {key: (f"{name}.{key}", entry) for key, entry in value.items()}
+        entries = {_exact(key): (f"{name}.{key}", entry) for key, entry in value.items()}
         return {key: plain(*e, finite=finite, inside=outer) for key, e in entries.items()}
     return [
         plain(f"{name}[{i}]", entry, finite=finite, inside=outer) for i, entry in enumerate(value)
     ]
+
+
+def _exact(text: str) -> str:
+    """String of exactly that type: others cannot be sent anywhere."""
+    return text if type(text) is str else "".join((text, ""))
 
 
 def _with(name: str, value: object, inside: Mapping[int, str]) -> dict[int, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.metadata import version
 from multiprocessing import parent_process
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from time import perf_counter
 from typing import Any
 
@@ -28,12 +28,25 @@ def attempt(function: Callable[[Any], Any], argument: Any, call: str = "") -> di
     try:
         for row in _listed(function(argument)):
             rows.append(_plain(f"rows[{len(rows)}]", row))
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
     except BaseException as error:
-        result |= failure(type(error).__name__, str(error), traceback.format_exc())
+        if isinstance(error, KeyboardInterrupt) and _interruptible():
+            raise
+        result |= failure(type(error).__name__, _message(error), traceback.format_exc())
         result |= {"rows": [], "unfinished": rows}
     return {**result, "seconds": perf_counter() - start, "about": about()}
+
+
+def _interruptible() -> bool:
+    """Whether somebody may have pressed Ctrl-C: elsewhere the task itself has raised it."""
+    return parent_process() is None and current_thread() is main_thread()
+
+
+def _message(error: BaseException) -> str:
+    """Text of an exception, which may fail to give one."""
+    try:
+        return "".join((str(error), ""))  # a plain string, whatever __str__ gives
+    except Exception:
+        return "an exception without a message"
 
 
 @lru_cache
