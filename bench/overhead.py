@@ -18,24 +18,24 @@ from patterndim.sweeps.cluster import dask_executor
 
 
 def work(task):
-    """Matrix products for so many seconds of processor time, and what came out."""
+    """Matrix products for so many seconds of this thread, and what came out."""
     A = np.random.default_rng(task["n"]).standard_normal((100, 100)) / 10
     B = A
-    end = time.process_time() + task["seconds"]
-    while time.process_time() < end:
+    end = time.thread_time() + task["duration"]
+    while time.thread_time() < end:
         B = A @ A.T / 10 + A
     return {"trace": float(np.trace(B))}
 
 
 def measure(where, count, seconds, workers=2):
-    tasks = [{"n": n, "seconds": seconds} for n in range(count)]
+    tasks = [{"n": n, "duration": seconds} for n in range(count)]
     with ExitStack() as stack:
         options = {"workers": where} if isinstance(where, int) else {}
         if not options:
             options["executor"] = stack.enter_context(dask_executor(where))
         else:
             workers = max(1, where)
-        pdm.sweep([{"n": -1, "seconds": 0.01}] * 2, run=work, **options)
+        pdm.sweep([{"n": -1, "duration": 0.01}] * 2, run=work, **options)
         start = time.perf_counter()
         results = pdm.sweep(tasks, run=work, **options)
         wall = time.perf_counter() - start

@@ -151,6 +151,13 @@ class Network:
         ... )
         >>> network
         Network(2-3-3-1, 1 skip, P=18, H=6)
+
+        A stream without activation: h_3 = h_1 + V relu(W h_1), where h_1 = U x.
+
+        >>> U, W, V = np.ones((3, 2)), np.ones((5, 3)), np.ones((3, 5))
+        >>> stream = [(0, 1, U), (1, 2, W), (1, 3, "identity"), (2, 3, V), (3, 4, np.eye(3))]
+        >>> Network.from_graph((2, 3, 5, 3, 3), stream, slope=[1, 0, 1])
+        Network(2-3-5-3-3, 1 skip, P=45, H=11)
         """
         widths, connections = sequence("widths", widths), sequence("connections", connections)
         count = max(len(widths) - 1, 0)

@@ -27,7 +27,8 @@ class ActivationPattern:
     Attributes
     ----------
     masks : tuple of array of bool, shapes (N, n_l)
-        One per hidden layer; true where the preactivation is positive.
+        One per hidden layer; true where the preactivation is positive, and everywhere in a linear
+        layer (slope 1).
     margin : float
         Smallest abs(z) over the bound on its rounding error; above 1, floating point alone
         decided every sign.  NaN if unknown.
