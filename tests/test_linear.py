@@ -174,6 +174,17 @@ def test_explain_says_that_a_layer_has_no_activation(tmp_path, capsys):
     assert "layer 2 has no activation\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("widths", "slope"), [((5, 6, 6, 3), [1, 0]), ((5, 6, 3, 3), [0, 1])])
+def test_a_jacobian_of_other_parameters_is_recognised(widths, slope):
+    """Behind a linear layer that is wider than the outputs they could be several."""
+    network = bottleneck(widths, slope)
+    X = np.random.default_rng(0).normal(size=(20, 5))
+    step = 1e-3 * np.random.default_rng(1).normal(size=network.parameter_count)
+    J = pdm.parameter_jacobian(network.replace(theta=network.theta + step), X)
+    found = pdm.crosscheck(network, X, J, ranks=False)
+    assert [fault.name for fault in found.faults] == ["other parameters"]
+
+
 def test_an_activation_where_there_is_none_is_named():
     linear = bottleneck((3, 5, 4, 2), 1.0)
     bent = pdm.Network.from_layers(linear.weights, linear.biases, slope=[1, 0])

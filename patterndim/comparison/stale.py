@@ -35,14 +35,16 @@ def parameters(case: Case, level: Precision) -> Explanation | None:
 
 
 def _readable(network: Network) -> bool:
-    """Whether this is a multilayer perceptron with biases and ReLU."""
+    """Whether this is a multilayer perceptron with biases, and with ReLU or no activation."""
     architecture = network.architecture
     path = all(
         c.trainable and (c.source, c.target) == (v, v + 1)
         for v, c in enumerate(architecture.connections)
     )
     hidden = [architecture.layers[v] for v in architecture.hidden_layers]
-    return path and bool(hidden) and all(layer.bias and layer.slope == 0.0 for layer in hidden)
+    return (
+        path and bool(hidden) and all(layer.bias and layer.slope in (0.0, 1.0) for layer in hidden)
+    )
 
 
 def _read(case: Case) -> tuple[FloatArray, list[FloatArray]]:
@@ -67,7 +69,8 @@ def _read(case: Case) -> tuple[FloatArray, list[FloatArray]]:
         square = np.sum(B**2, axis=(1, 2))[:, np.newaxis]
         h = np.einsum("xcij,xci->xj", outer, B) / square
         activations[v] = np.where(square > 0, h, 0.0)
-        gates[v - 1] = np.where(square > 0, h != 0.0, case.gates[v - 1])
+        on = (h != 0.0) | (architecture.layers[v].slope == 1.0)
+        gates[v - 1] = np.where(square > 0, on, case.gates[v - 1])
         below = given[:, :, where]
         for i in range(W.shape[1]):
             active = below[:, :, i].any(axis=1)
