@@ -73,7 +73,7 @@ def test_the_bound_of_every_sample_is_met_at_linear_bottlenecks(widths, slope):
     assert bound.value == network.parameter_count - network.hidden_neurons - sum(
         widths[v] ** 2 for v in narrow
     )
-    assert pdm.functional_dimension(network, rng=1).upper == bound.value
+    assert pdm.functional_dimension(network, limit=1).upper == bound.value
 
 
 @given(networks(), st.integers(0, 100))
