@@ -78,11 +78,9 @@ class Tangents:
         self.arithmetic = arithmetic
         self.theta = theta
         self.free = {(c.source, c.target) for c in architecture.connections if c.trainable}
-        self.edges = [_Edge(architecture, theta, ends) for ends in sorted(self._ends())]
+        joins = {(c.source, c.target) for c in architecture.connections}
+        self.edges = [_Edge(architecture, theta, ends) for ends in sorted(joins)]
         self.biases = architecture.biases_of(theta)
-
-    def _ends(self) -> set[tuple[int, int]]:
-        return {(c.source, c.target) for c in self.architecture.connections}
 
     def rescalings(self) -> Iterator[tuple[int, FloatArray]]:
         """

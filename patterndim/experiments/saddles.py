@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patterndim.experiments.table import Table, tabulate, with_kinds
-from patterndim.plot.lines import certainty, level, panel, time_axis
+from patterndim.plot.lines import FEW, certainty, level, panel, time_axis
 from patterndim.plot.style import new_figure
 from patterndim.summary import OF_PARAMETERS, Row, bound
 from patterndim.typing import FloatArray
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 DIMENSION, GROUPS = "local_dimension", "aligned_neurons_distinct"
 #: Number of inputs, their dimension, and the output weights of the teacher's three neurons.
 COUNT, WEIGHTS = 100, (3.0, -2.0, 1.0)
-#: Most measurements with a tick each.
-TICKS = 8
 
 
 def teacher() -> tuple[FloatArray, FloatArray]:
@@ -58,7 +56,7 @@ def figure(rows: list[Row]) -> "Figure":
         level(axes[1], most, f"{name} = {most:,}")
     times = sorted({row["step"] for row in rows})
     time_axis(axes[-1], times)
-    if len(times) > TICKS:
+    if len(times) > FEW:
         ticks = [0, *(10**k for k in range(1, 9) if times[1] <= 10**k <= times[-1])]
         axes[-1].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes[-1].set_xlabel("steps of gradient descent")
